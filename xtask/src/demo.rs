@@ -1,0 +1,76 @@
+//! `cargo xtask demo`.
+
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use xtask::bitcoind::{self, BitcoindError, EXE_VAR};
+use xtask::{BIN_DIR_VAR, with_causes};
+
+use crate::arguments::take_flag;
+use crate::process::{self, ProcessError, cargo, target_dir};
+use crate::steps::print_progress;
+
+/// Two phones that are never online together pay each other, on a regtest chain.
+///
+/// Gets a bitcoind (BITCOIND_EXE, else PATH, else on Debian a download into the user's cache), builds lsp-server,
+/// wallet and the demo, and starts it. Everything it runs is a process of its own, on free ports, with its data in a
+/// temporary folder; Ctrl-C ends them all.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Build with optimizations.
+    #[arg(long)]
+    release: bool,
+
+    /// Handed to the demo: `--lsps 1` for one LSP that serves both phones, `--parts N` for a payment in N parts,
+    /// `--keep` to leave everything running and say how to talk to it.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
+    rest: Vec<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum DemoError {
+    #[error(transparent)]
+    Bitcoind(#[from] BitcoindError),
+    #[error("the demo could not be built")]
+    Build(#[source] ProcessError),
+    #[error("cannot find the target folder")]
+    TargetDir(#[source] io::Error),
+    #[error("cannot start {}", path.display())]
+    Start { path: PathBuf, source: io::Error },
+}
+
+pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    let error = become_demo(arguments);
+    eprintln!("error: {}", with_causes(&error));
+    ExitCode::FAILURE
+}
+
+/// Returns only if the demo could not be started. It takes this process's place, so that a signal reaches it.
+fn become_demo(arguments: &Arguments) -> DemoError {
+    let (release, rest) = take_flag("--release", arguments.release, &arguments.rest);
+    let prepared = prepare(release);
+    let (bitcoind, folder) = match prepared {
+        Ok(prepared) => prepared,
+        Err(error) => return error,
+    };
+    let path = folder.join("demo");
+    let mut demo = process::program(&path);
+    let source = demo.args(rest).env(EXE_VAR, bitcoind).env(BIN_DIR_VAR, folder).exec();
+    DemoError::Start { path, source }
+}
+
+/// The bitcoind, and the folder with the programs that were built.
+fn prepare(release: bool) -> Result<(PathBuf, PathBuf), DemoError> {
+    let bitcoind = bitcoind::ensure(&mut print_progress)?;
+    let mut build = cargo();
+    build.args(["build", "-p", "lsp-server", "-p", "wallet", "-p", "tests", "--bins"]);
+    if release {
+        build.arg("--release");
+    }
+    process::run(&mut build).map_err(DemoError::Build)?;
+    let profile = if release { "release" } else { "debug" };
+    let folder = target_dir().map_err(DemoError::TargetDir)?.join(profile);
+    Ok((bitcoind, folder))
+}

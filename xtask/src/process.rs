@@ -1,0 +1,80 @@
+//! Running cargo and other programs in the workspace.
+
+use std::env;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+
+/// Why a program did not do its work. What it had to say is on the terminal already.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ProcessError {
+    #[error("cannot start {program}")]
+    Start { program: String, source: io::Error },
+    #[error("{program} failed: {status}")]
+    Failed { program: String, status: ExitStatus },
+}
+
+/// The root of the workspace.
+pub(crate) fn root() -> &'static Path {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest.parent().unwrap_or(manifest)
+}
+
+/// Stock ldk-node wallets: a workspace of their own, since ldk-node and sqlx cannot share a lock file.
+pub(crate) fn interop_manifest() -> Option<PathBuf> {
+    Some(root().join("tests/interop/Cargo.toml")).filter(|path| path.is_file())
+}
+
+/// cargo's target folder: this program is in a profile's folder inside it, whatever the configuration calls it.
+///
+/// # Errors
+///
+/// When the system cannot say where this program is.
+pub(crate) fn target_dir() -> io::Result<PathBuf> {
+    let exe = env::current_exe()?;
+    let folder = exe.ancestors().nth(2).map(Path::to_path_buf);
+    folder.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "this program is not in a target folder"))
+}
+
+/// A program that runs in the workspace's root, and as if no cargo had started this one: build scripts that watch
+/// the variables which `cargo run` sets would otherwise run again each time.
+pub(crate) fn program(path: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new(path);
+    command.current_dir(root());
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        let set_by_cargo_run =
+            ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"].iter().any(|p| text.starts_with(p))
+                || ["CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE", "OUT_DIR"].contains(&text.as_ref());
+        if set_by_cargo_run {
+            command.env_remove(&name);
+        }
+    }
+    command
+}
+
+/// The cargo that started this program.
+pub(crate) fn cargo() -> Command {
+    program(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// Runs the command to its end, with this program's own input and output.
+///
+/// # Errors
+///
+/// When it cannot be started, or ends with a failure.
+pub(crate) fn run(command: &mut Command) -> Result<(), ProcessError> {
+    let status =
+        command.status().map_err(|source| ProcessError::Start { program: name_of(command), source })?;
+    if status.success() { Ok(()) } else { Err(ProcessError::Failed { program: name_of(command), status }) }
+}
+
+/// The program's file name and first argument, as in `cargo clippy`.
+pub(crate) fn name_of(command: &Command) -> String {
+    let program = Path::new(command.get_program());
+    let mut name = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned();
+    if let Some(first) = command.get_args().next() {
+        name = format!("{name} {}", first.to_string_lossy());
+    }
+    name
+}
