@@ -25,7 +25,7 @@ pub(crate) struct Arguments {
 
     /// Handed to the demo: `--lsps 1` for one LSP that serves both phones, `--parts N` for a payment in N parts,
     /// `--keep` to leave everything running and say how to talk to it.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
+    #[arg(allow_hyphen_values = true, value_name = "ARGS")]
     rest: Vec<String>,
 }
 
@@ -41,6 +41,13 @@ enum DemoError {
     Start { path: PathBuf, source: io::Error },
 }
 
+impl Arguments {
+    /// Whether to build with optimizations, and what the demo gets.
+    pub(crate) fn split(&self) -> (bool, Vec<String>) {
+        take_flag("--release", self.release, &self.rest)
+    }
+}
+
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let error = become_demo(arguments);
     eprintln!("error: {}", with_causes(&error));
@@ -49,9 +56,8 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 
 /// Returns only if the demo could not be started. It takes this process's place, so that a signal reaches it.
 fn become_demo(arguments: &Arguments) -> DemoError {
-    let (release, rest) = take_flag("--release", arguments.release, &arguments.rest);
-    let prepared = prepare(release);
-    let (bitcoind, folder) = match prepared {
+    let (release, rest) = arguments.split();
+    let (bitcoind, folder) = match prepare(release) {
         Ok(prepared) => prepared,
         Err(error) => return error,
     };

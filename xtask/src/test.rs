@@ -24,24 +24,32 @@ pub(crate) struct Arguments {
 
     /// Handed to `cargo test`, as in `cargo xtask test -p storage -- --nocapture`. With a package chosen (-p), only
     /// its tests run; with any argument, those of tests/interop do not.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
+    #[arg(allow_hyphen_values = true, value_name = "ARGS")]
     rest: Vec<String>,
+
+    /// Handed to the test programs, as in `cargo xtask test -- --nocapture`.
+    #[arg(last = true, value_name = "TEST ARGS")]
+    for_tests: Vec<String>,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let mut steps = Steps::default();
-    let (no_check, rest) = take_flag("--no-check", arguments.no_check, &arguments.rest);
+    let (no_check, mut test) = arguments.split();
     if !no_check {
         check::run_steps(&mut steps);
     }
     // Without a bitcoind or without the programs, every test on real nodes would fail, and say less.
     let bitcoind = steps.run("bitcoind", || bitcoind::ensure(&mut print_progress));
+    // All targets: built together with the tests, the programs share every dependency with them; alone, they would
+    // have some compiled once more with fewer features.
     let built = bitcoind.and_then(|exe| {
-        steps.run("build", || process::run(cargo().args(["build", "--workspace", "--bins"]))).map(|()| exe)
+        steps
+            .run("build", || process::run(cargo().args(["build", "--workspace", "--all-targets"])))
+            .map(|()| exe)
     });
     if let Some(exe) = built {
-        steps.run("test", || process::run(with_environment(&mut test_command(&rest), &exe)));
-        if let Some(manifest) = process::interop_manifest().filter(|_| rest.is_empty()) {
+        steps.run("test", || process::run(with_environment(&mut test, &exe)));
+        if let Some(manifest) = process::interop_manifest().filter(|_| arguments.ask_for_all()) {
             steps.run("test tests/interop", || {
                 let mut command = cargo();
                 command.args(["test", "--no-fail-fast", "--manifest-path"]).arg(manifest);
@@ -52,24 +60,35 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     steps.summary()
 }
 
-fn test_command(rest: &[String]) -> Command {
-    let mut command = cargo();
-    command.arg("test");
-    let for_cargo: Vec<&str> =
-        rest.iter().map(String::as_str).take_while(|argument| *argument != "--").collect();
-    let chooses_package = for_cargo.iter().any(|argument| {
-        ["-p", "--package", "--manifest-path"].contains(argument)
-            || argument.starts_with("--package=")
-            || (argument.starts_with("-p") && !argument.starts_with("--"))
-    });
-    if !chooses_package {
-        command.arg("--workspace");
+impl Arguments {
+    fn ask_for_all(&self) -> bool {
+        self.rest.is_empty() && self.for_tests.is_empty()
     }
-    if !for_cargo.iter().any(|argument| ["--no-fail-fast", "--no-run"].contains(argument)) {
-        command.arg("--no-fail-fast");
+
+    /// Whether to leave the checks out, and the `cargo test` of this workspace.
+    pub(crate) fn split(&self) -> (bool, Command) {
+        let (no_check, rest) = take_flag("--no-check", self.no_check, &self.rest);
+        let mut command = cargo();
+        command.arg("test");
+        // Cargo refuses to be told some of these twice, and `--workspace` would outdo `-p`.
+        let for_cargo: Vec<&str> = rest.iter().map(String::as_str).take_while(|word| *word != "--").collect();
+        let chooses_package = |word: &&str| {
+            (word.starts_with("-p") && !word.starts_with("--"))
+                || word.starts_with("--package=")
+                || ["--package", "--workspace", "--all"].contains(word)
+        };
+        if !for_cargo.iter().any(chooses_package) {
+            command.arg("--workspace");
+        }
+        if !for_cargo.iter().any(|word| ["--no-fail-fast", "--no-run"].contains(word)) {
+            command.arg("--no-fail-fast");
+        }
+        command.args(rest);
+        if !self.for_tests.is_empty() {
+            command.arg("--").args(&self.for_tests);
+        }
+        (no_check, command)
     }
-    command.args(rest);
-    command
 }
 
 /// The tests find the bitcoind, and the programs that were just built, through these.
@@ -79,27 +98,4 @@ fn with_environment<'a>(command: &'a mut Command, bitcoind: &Path) -> &'a mut Co
         command.env(BIN_DIR_VAR, folder);
     }
     command.env(EXE_VAR, bitcoind)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn command_line(rest: &[&str]) -> String {
-        let rest: Vec<String> = rest.iter().map(|&argument| argument.to_owned()).collect();
-        let command = test_command(&rest);
-        let arguments = command.get_args().map(|argument| argument.to_string_lossy());
-        arguments.collect::<Vec<_>>().join(" ")
-    }
-
-    #[test]
-    fn arguments_narrow_what_is_tested() {
-        assert_eq!(command_line(&[]), "test --workspace --no-fail-fast");
-        assert_eq!(command_line(&["-p", "storage"]), "test --no-fail-fast -p storage");
-        assert_eq!(command_line(&["-pstorage", "--no-fail-fast"]), "test -pstorage --no-fail-fast");
-        assert_eq!(
-            command_line(&["hold", "--", "--nocapture", "-p"]),
-            "test --workspace --no-fail-fast hold -- --nocapture -p"
-        );
-    }
 }

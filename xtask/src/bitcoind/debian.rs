@@ -242,25 +242,35 @@ fn remove_folder(path: &Path) -> Result<(), DownloadError> {
     }
 }
 
-/// The mirror of Debian's main archive that this system uses.
+/// The mirror of Debian's main archive that this system uses. A system that never fetched its lists, such as a fresh
+/// container, knows no more than its sources' addresses, and says them only when asked for no more.
 fn mirror() -> Result<String, DownloadError> {
-    let format = "$(ORIGIN)|$(LABEL)|$(SITE)";
-    let targets =
-        run(Command::new("apt-get").args(["indextargets", "--format", format, "Created-By: Packages"]))?;
-    choose_mirror(&targets).ok_or(DownloadError::NoMirror)
+    let targets = |how: &[&str]| {
+        let format = "$(ORIGIN)|$(LABEL)|$(SITE)";
+        run(Command::new("apt-get").arg("indextargets").args(how).args([
+            "--format",
+            format,
+            "Created-By: Packages",
+        ]))
+    };
+    if let Some(mirror) = mirror_by_origin(&targets(&[])?) {
+        return Ok(mirror);
+    }
+    mirror_by_name(&targets(&["--no-release-info"])?).ok_or(DownloadError::NoMirror)
 }
 
-/// From lines of origin, label and site. Origin and label are unknown until the system's lists have been fetched, as
-/// in a fresh container; then the site's name has to do.
-fn choose_mirror(targets: &str) -> Option<String> {
-    let targets: Vec<(&str, &str)> = targets
-        .lines()
-        .filter_map(|line| line.rsplit_once('|'))
-        .filter(|(_, site)| !site.is_empty())
-        .collect();
-    let by_origin = targets.iter().find(|(origin, _)| *origin == "Debian|Debian");
-    let by_name = || targets.iter().find(|(_, site)| site.trim_end_matches('/').ends_with("/debian"));
-    by_origin.or_else(by_name).map(|(_, site)| (*site).to_owned())
+fn mirror_by_origin(targets: &str) -> Option<String> {
+    sites(targets).find(|(origin, _)| *origin == "Debian|Debian").map(|(_, site)| site.to_owned())
+}
+
+fn mirror_by_name(targets: &str) -> Option<String> {
+    let named_debian = |site: &str| site.trim_end_matches('/').ends_with("/debian");
+    sites(targets).find(|(_, site)| named_debian(site)).map(|(_, site)| site.to_owned())
+}
+
+/// Origin and label, and site, of each line.
+fn sites(targets: &str) -> impl Iterator<Item = (&str, &str)> {
+    targets.lines().filter_map(|line| line.rsplit_once('|')).filter(|(_, site)| !site.is_empty())
 }
 
 /// An apt whose whole state is in one folder.
@@ -365,11 +375,12 @@ mod tests {
     fn the_main_archive_is_chosen_among_the_systems_sources() {
         let known = "|third|https://third.example/apt\nDebian|Debian-Security|http://m.example/debian-security\n\
                      Debian|Debian|http://m.example/archive\n";
-        assert_eq!(choose_mirror(known).as_deref(), Some("http://m.example/archive"));
-        let fresh = "||http://m.example/debian-security\n||http://m.example/debian\n";
-        assert_eq!(choose_mirror(fresh).as_deref(), Some("http://m.example/debian"));
-        assert_eq!(choose_mirror("||https://third.example/apt\n"), None);
-        assert_eq!(choose_mirror(""), None);
+        assert_eq!(mirror_by_origin(known).as_deref(), Some("http://m.example/archive"));
+        let fresh = "$(ORIGIN)|$(LABEL)|http://m.example/debian-security\n$(ORIGIN)|$(LABEL)|http://m.example/debian\n";
+        assert_eq!(mirror_by_origin(fresh), None);
+        assert_eq!(mirror_by_name(fresh).as_deref(), Some("http://m.example/debian"));
+        assert_eq!(mirror_by_name("||https://third.example/apt\n"), None);
+        assert_eq!(mirror_by_name(""), None);
     }
 
     #[test]
