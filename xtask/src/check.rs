@@ -31,11 +31,11 @@ pub(crate) fn run_steps(steps: &mut Steps) {
             process::run(cargo().args(["fmt", "--check", "--manifest-path"]).arg(manifest))
         });
     }
+    // Ahead of everything that would mend the lock file in passing: one that does not fit the manifests is a finding.
+    // And cargo-deny, offline, reads every crate in it, those for other platforms too.
+    steps.run("fetch", || process::run(cargo().args(["fetch", "--quiet", "--locked"])));
     steps.run("typos", || TYPOS.run(&[]));
     steps.run("machete", || MACHETE.run(&["--with-metadata"]));
-    // cargo-deny reads every crate of the lock file, those of other platforms too. `--locked`: a lock file that
-    // does not fit the manifests is a finding.
-    steps.run("fetch", || process::run(cargo().args(["fetch", "--quiet", "--locked"])));
     steps.run("deny", || DENY.run(&["--offline", "check", "bans", "licenses", "sources"]));
     steps.run("clippy", || {
         process::run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))
