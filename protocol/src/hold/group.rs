@@ -135,9 +135,12 @@ impl Group {
             None => decided(verdict.and(Err(FailCause::TooLate))),
             // LDK still has it, so a release that was decided before a crash never happened, and a part that was
             // missing is back. It is decided anew, with the whole group, once the channels are up again.
-            Some(PartState::Held | PartState::Releasing | PartState::Failed(FailCause::Vanished)) => {
-                decided(verdict)
-            }
+            Some(
+                PartState::Held
+                | PartState::Releasing
+                | PartState::FailedBack(FailCause::Vanished)
+                | PartState::Failed(FailCause::Vanished),
+            ) => decided(verdict),
             Some(PartState::Failing(cause) | PartState::FailedBack(cause) | PartState::Failed(cause)) => {
                 PartState::Failing(cause)
             }

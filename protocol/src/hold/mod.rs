@@ -23,6 +23,7 @@
 mod group;
 mod part;
 mod row;
+mod status;
 mod step;
 #[cfg(test)]
 mod tests;

@@ -35,7 +35,8 @@ pub enum HoldEvent {
     HeightAdvanced,
     /// These parts could all be forwarded right now, together: the sums per outgoing channel fit.
     Carriable {
-        /// Their ids.
+        /// Their ids. Only parts that LDK has told of since the server started: of the others it is not known whether
+        /// LDK still has them, and its telling of them may be on its way.
         parts: HashSet<InterceptId>,
     },
     /// The preimage was seen downstream (LDK `PaymentForwarded`). May repeat.
