@@ -1,5 +1,5 @@
 use bitcoin::secp256k1::{Secp256k1, SecretKey};
-use hex::FromHex;
+use hex::{DisplayHex, FromHex};
 use lightning::types::payment::PaymentHash;
 use lightning::util::ser::LengthReadable;
 use proptest::prelude::*;
@@ -55,6 +55,25 @@ fn official_onion_message_vector() {
         let other = key.public_key(&Secp256k1::new()).serialize();
         let wrong = SecretKey::from_slice(&other[1..]).unwrap();
         assert_eq!(read_hop_fields(&onion, ecdh(wrong)), Err(Unreadable), "nobody else can read it");
+    }
+}
+
+#[test]
+fn own_vectors() {
+    let vectors = read_vectors("paths");
+    let onions = vectors["onion_messages"].as_array().unwrap();
+    assert_eq!(onions.len(), 2);
+    for vector in onions {
+        let bytes = |name: &str| Vec::from_hex(vector[name].as_str().unwrap()).unwrap();
+        let onion = OnionMessage::read_from_fixed_length_buffer(&mut &bytes("onion_message")[..]).unwrap();
+        let key = SecretKey::from_slice(&bytes("node_secret")).unwrap();
+        let seen = read_hop_fields(&onion, ecdh(key)).unwrap().unwrap();
+        let seen = serde_json::json!({
+            "next_node": seen.next_node.unwrap().to_string(),
+            "payment_unblock": seen.payment_unblock.map(|pid| pid.0.as_hex().to_string()),
+            "payment_pending_for": seen.payment_pending_for.map(|hash| hash.to_string()),
+        });
+        assert_eq!(seen, vector["sees"], "{}", vector["name"]);
     }
 }
 

@@ -249,12 +249,26 @@ fn path_vector(name: &str, session_key: u8, hops: &[(&str, u8, HopTlvs)]) -> Val
     })
 }
 
+/// The onion message that reaches the payer's LSP when `message` is sent along `path`.
+fn onion_vector(name: &str, path: BlindedMessagePath, message: impl Into<Message>, sees: Value) -> Value {
+    let (first, onion) = Node::new(0x45).send(0x35, path, message, None);
+    assert_eq!(first, public(0x42));
+    json!({
+        "name": name,
+        "node": "payer_lsp",
+        "node_secret": secret(0x42).secret_bytes().as_hex().to_string(),
+        "onion_message": onion.encode().as_hex().to_string(),
+        "sees": sees,
+    })
+}
+
 #[test]
 fn own_vectors() {
     let [payer, payer_lsp, payee_lsp, payee] = [0x41, 0x42, 0x43, 0x44];
     let pid_hash = PID.hash();
     let generated = json!({
-        "comment": "Blinded paths of LightningRod. pid is 32 times 09. See docs/protocol.md, \"Paths\".",
+        "comment": "Blinded paths of LightningRod, and onion messages (without their type, 513) along them. pid is 32 times 09. \
+                    See docs/protocol.md, \"Paths\".",
         "paths": [
             path_vector("pending", 0x31, &[
                 ("payer_lsp", payer_lsp, HopTlvs::forward_to(public(payee_lsp)).with_payment_pending_for(pid_hash)),
@@ -270,6 +284,28 @@ fn own_vectors() {
                 ("payer_lsp", payer_lsp, HopTlvs::forward_to(public(payer)).with_payment_unblock(PID)),
                 ("payer", payer, HopTlvs::last()),
             ]),
+        ],
+        "onion_messages": [
+            onion_vector(
+                "payment_pending",
+                pending_path(&secret(0x32), public(payer_lsp), None, public(payee), pid_hash).unwrap(),
+                pending(None),
+                json!({
+                    "next_node": public(payee).to_string(),
+                    "payment_unblock": null,
+                    "payment_pending_for": pid_hash.to_string(),
+                }),
+            ),
+            onion_vector(
+                "payment_unblock",
+                payee_unblock_path(&secret(0x36), None, public(payer_lsp), public(payer), PID).unwrap(),
+                unblock(),
+                json!({
+                    "next_node": public(payer).to_string(),
+                    "payment_unblock": PID.0.as_hex().to_string(),
+                    "payment_pending_for": null,
+                }),
+            ),
         ],
     });
     check_vectors("paths", &generated);
