@@ -19,11 +19,11 @@ const NOT_CHECKED: u8 = 2;
 
 pub(crate) fn run(_: &Arguments) -> ExitCode {
     // A step of its own, so that a failed fetch cannot be taken for a finding, nor an old database for news.
-    if let Err(error) = DENY.run(&["fetch", "db"]) {
+    if let Err(error) = DENY.run(&["fetch", "db", "index"]) {
         eprintln!("advisories: not checked: the database could not be fetched: {}", with_causes(&error));
         return ExitCode::from(NOT_CHECKED);
     }
-    match DENY.run(&["check", "--disable-fetch", "advisories"]) {
+    match DENY.run(&["--offline", "check", "advisories"]) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("advisories: {}", with_causes(&error));
