@@ -1,1 +1,120 @@
-//! node
+//! The LDK assembly that `lsp-server` and `wallet` share.
+//!
+//! A [`Node`] is loaded from a seed, a database and a bitcoind, then started with a [`NodeHandler`]. LDK's own types
+//! for channels, peers and events stay inside; what comes out are the types below.
+
+mod assemble;
+mod chain;
+mod channels;
+mod config;
+mod dispatch;
+mod error;
+mod event;
+mod handler;
+mod htlcs;
+mod kv;
+mod ldk;
+mod logger;
+mod messages;
+mod onchain;
+mod onion;
+mod payments;
+mod peers;
+mod run;
+mod seed;
+
+pub use channels::{Balances, Channel, ChannelCarry};
+pub use config::{
+    BitcoindConfig, CHAIN_POLL_INTERVAL, FEE_REFRESH_INTERVAL, LspSettings, NodeConfig, RECONNECT_INTERVAL,
+    Role,
+};
+pub use error::NodeError;
+pub use event::{Destination, InboundHtlc, InterceptedHtlc, NodeEvent};
+pub use handler::{ForwardVerdict, ForwardedOnion, IncomingMessage, NodeHandler, Replay, ReplyTo};
+pub use htlcs::{PendingInboundHtlc, PendingState, intercept_id};
+pub use onchain::OnChainBalance;
+pub use payments::{InvoiceRequest, PayRequest};
+pub use seed::Seed;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, RwLock};
+
+use bitcoin::secp256k1::{PublicKey, Secp256k1};
+use lightning::ln::types::ChannelId;
+use lightning::sign::KeysManager;
+use protocol::units::BlockHeight;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use chain::{ChainClient, Fees};
+use handler::HandlerCell;
+use ldk::{
+    BumpHandler, ChainMonitor, ChannelManager, Gossip, NetworkGraph, OnionMessenger, PeerManager, Scorer,
+    Sweeper,
+};
+use onchain::OnChainWallet;
+
+/// A Lightning node on raw LDK.
+pub struct Node {
+    config: NodeConfig,
+    database: storage::Database,
+    node_id: PublicKey,
+    keys: Arc<KeysManager>,
+    secp: Secp256k1<bitcoin::secp256k1::All>,
+    client: Arc<ChainClient>,
+    fees: Arc<Fees>,
+    graph: Arc<NetworkGraph>,
+    scorer: Arc<RwLock<Scorer>>,
+    on_chain: Arc<OnChainWallet>,
+    chain_monitor: Arc<ChainMonitor>,
+    channel_manager: Arc<ChannelManager>,
+    onion_messenger: Arc<OnionMessenger>,
+    gossip: Arc<Gossip>,
+    peer_manager: Arc<PeerManager>,
+    sweeper: Arc<Sweeper>,
+    bump_handler: BumpHandler,
+    handler: HandlerCell,
+    channels_by_scid: RwLock<HashMap<u64, (PublicKey, ChannelId)>>,
+    pending_run: Mutex<Option<PendingRun>>,
+    stop: watch::Sender<bool>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+    processor: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What `load` prepared for `start`.
+struct PendingRun {
+    broadcasts: mpsc::UnboundedReceiver<Vec<bitcoin::Transaction>>,
+    chain_tip: lightning_block_sync::poll::ValidatedBlockHeader,
+    header_cache: lightning_block_sync::HeaderCache,
+}
+
+impl Node {
+    /// This node's public key.
+    pub fn node_id(&self) -> PublicKey {
+        self.node_id
+    }
+
+    /// The height of the best chain, as LDK's channel manager knows it.
+    pub fn height(&self) -> BlockHeight {
+        BlockHeight(self.channel_manager.current_best_block().height)
+    }
+
+    /// What the node was built from.
+    pub fn config(&self) -> &NodeConfig {
+        &self.config
+    }
+
+    /// The database that LDK's state and its user's tables live in.
+    pub fn database(&self) -> &storage::Database {
+        &self.database
+    }
+
+    /// Asks bitcoind for its best height; an error says what to check.
+    ///
+    /// # Errors
+    /// [`NodeError::Bitcoind`] when it does not answer.
+    pub async fn chain_height(&self) -> Result<BlockHeight, NodeError> {
+        let count = self.client.call("getblockcount", &[]).await.map_err(|error| self.client.error(error))?;
+        Ok(BlockHeight(count.as_u64().and_then(|count| u32::try_from(count).ok()).unwrap_or(0)))
+    }
+}

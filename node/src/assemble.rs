@@ -1,0 +1,398 @@
+//! Builds a [`Node`] from its seed, database and chain, so that it only needs to be started.
+
+use std::io::Cursor;
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bitcoin::Network;
+use bitcoin::secp256k1::Secp256k1;
+use lightning::chain::chainmonitor::ChainMonitor as LdkChainMonitor;
+use lightning::chain::{BlockLocator, Listen};
+use lightning::ln::channelmanager::{ChainParameters, ChannelManagerReadArgs};
+use lightning::ln::peer_handler::{IgnoringMessageHandler, MessageHandler, PeerManager as LdkPeerManager};
+use lightning::routing::scoring::{ProbabilisticScoringDecayParameters, ProbabilisticScoringFeeParameters};
+use lightning::sign::{EntropySource, KeysManager, NodeSigner, Recipient};
+use lightning::util::config::{HTLCInterceptionFlags, UserConfig};
+use lightning::util::persist::{
+    CHANNEL_MANAGER_PERSISTENCE_KEY, KVStore, NETWORK_GRAPH_PERSISTENCE_KEY, OUTPUT_SWEEPER_PERSISTENCE_KEY,
+    SCORER_PERSISTENCE_KEY,
+};
+use lightning::util::ser::ReadableArgs;
+use lightning::util::wallet_utils;
+use lightning_block_sync::gossip::{GossipVerifier, TokioSpawner};
+use lightning_block_sync::init::{synchronize_listeners, validate_best_block_header};
+use storage::Database;
+use tokio::sync::watch;
+
+use crate::chain::{Broadcaster, ChainClient, Fees};
+use crate::config::{NodeConfig, Role};
+use crate::error::NodeError;
+use crate::handler::HandlerCell;
+use crate::kv::NodeKv;
+use crate::ldk::{
+    BumpHandler, ChainMonitor, ChannelManager, MonitorPersister, NetworkGraph, OnionMessenger, Router,
+    Scorer, Sweeper,
+};
+use crate::logger::LdkLogger;
+use crate::onchain::OnChainWallet;
+use crate::onion::{Announcer, MessageRouter, OnionContents, OnionObserver};
+use crate::seed::Seed;
+use crate::{Node, PendingRun};
+
+/// Monitor updates written one by one before the whole monitor is written again.
+const MONITOR_UPDATES_MAX: u64 = 100;
+
+/// Where the database keeps whose it is.
+const IDENTITY: (&str, &str) = ("node", "identity");
+
+impl Node {
+    /// Loads the node, or makes it at first start, and brings it to the chain's tip. Nothing runs until
+    /// [`Node::start`].
+    ///
+    /// # Errors
+    /// When bitcoind cannot be used, the database belongs to another seed or network, or what it holds cannot be read.
+    pub async fn load(config: NodeConfig, seed: Seed, database: Database) -> Result<Arc<Self>, NodeError> {
+        let client = Arc::new(ChainClient::new(&config.bitcoind));
+        client.check(config.network).await?;
+        let tip =
+            validate_best_block_header(&*client).await.map_err(|error| client.error(error.into_inner()))?;
+
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let keys = Arc::new(KeysManager::new(seed.bytes(), now.as_secs(), now.subsec_nanos(), true));
+        let node_id =
+            keys.get_node_id(Recipient::Node).map_err(|()| NodeError::refused("deriving the node id", ()))?;
+        check_identity(&database, config.network, node_id).await?;
+
+        let kv = NodeKv::new(database.clone());
+        let fees = Arc::new(Fees::default());
+        fees.refresh(&client).await;
+        let (broadcaster, broadcasts) = Broadcaster::new();
+        let broadcaster = Arc::new(broadcaster);
+        let tip_locator = tip.to_block_locator();
+        let on_chain = Arc::new(
+            OnChainWallet::load(
+                &seed,
+                config.network,
+                database.clone(),
+                tip_locator,
+                broadcaster.clone(),
+                fees.clone(),
+            )
+            .await?,
+        );
+
+        let graph = Arc::new(match read(&kv, NETWORK_GRAPH_PERSISTENCE_KEY).await? {
+            Some(bytes) => NetworkGraph::read(&mut Cursor::new(bytes), LdkLogger)
+                .map_err(|_| NodeError::Corrupt { what: "network graph" })?,
+            None => NetworkGraph::new(config.network, LdkLogger),
+        });
+        let decay = ProbabilisticScoringDecayParameters::default();
+        let scorer = Arc::new(RwLock::new(match read(&kv, SCORER_PERSISTENCE_KEY).await? {
+            Some(bytes) => Scorer::read(&mut Cursor::new(bytes), (decay, graph.clone(), LdkLogger))
+                .map_err(|_| NodeError::Corrupt { what: "scorer" })?,
+            None => Scorer::new(decay, graph.clone(), LdkLogger),
+        }));
+        let router = Arc::new(Router::new(
+            graph.clone(),
+            LdkLogger,
+            keys.clone(),
+            scorer.clone(),
+            ProbabilisticScoringFeeParameters::default(),
+        ));
+        let lsp = match &config.role {
+            Role::Lsp(_) => None,
+            Role::Wallet { lsp, .. } => Some(*lsp),
+        };
+        let message_router = Arc::new(MessageRouter::new(graph.clone(), keys.clone(), lsp));
+
+        let persister = MonitorPersister::new(
+            kv.clone(),
+            TokioSpawner,
+            LdkLogger,
+            MONITOR_UPDATES_MAX,
+            keys.clone(),
+            keys.clone(),
+            broadcaster.clone(),
+            fees.clone(),
+        );
+        let monitors = persister
+            .read_all_channel_monitors_with_updates()
+            .await
+            .map_err(|_| NodeError::Corrupt { what: "channel monitor" })?;
+        let chain_monitor: Arc<ChainMonitor> = Arc::new(LdkChainMonitor::new_async_beta(
+            None,
+            broadcaster.clone(),
+            LdkLogger,
+            fees.clone(),
+            persister,
+            keys.clone(),
+            keys.get_peer_storage_key(),
+            true,
+        ));
+
+        let user_config = user_config(&config.role);
+        let stored_manager = read(&kv, CHANNEL_MANAGER_PERSISTENCE_KEY).await?;
+        let (manager_best_block, channel_manager) = match stored_manager {
+            Some(bytes) => {
+                let args = ChannelManagerReadArgs::new(
+                    keys.clone(),
+                    keys.clone(),
+                    keys.clone(),
+                    fees.clone(),
+                    chain_monitor.clone(),
+                    broadcaster.clone(),
+                    router.clone(),
+                    message_router.clone(),
+                    LdkLogger,
+                    user_config,
+                    monitors.iter().map(|(_, monitor)| monitor).collect(),
+                );
+                <(BlockLocator, ChannelManager)>::read(&mut Cursor::new(bytes), args)
+                    .map_err(|_| NodeError::Corrupt { what: "channel manager" })?
+            }
+            None => {
+                if !monitors.is_empty() {
+                    return Err(NodeError::Corrupt { what: "channel manager" });
+                }
+                let params = ChainParameters { network: config.network, best_block: tip_locator };
+                let manager = ChannelManager::new(
+                    fees.clone(),
+                    chain_monitor.clone(),
+                    broadcaster.clone(),
+                    router.clone(),
+                    message_router.clone(),
+                    LdkLogger,
+                    keys.clone(),
+                    keys.clone(),
+                    keys.clone(),
+                    user_config,
+                    params,
+                    unix_time(now.as_secs()),
+                );
+                (tip_locator, manager)
+            }
+        };
+        let channel_manager = Arc::new(channel_manager);
+
+        let (sweeper_best_block, sweeper) = match read(&kv, OUTPUT_SWEEPER_PERSISTENCE_KEY).await? {
+            Some(bytes) => {
+                let args = (
+                    broadcaster.clone(),
+                    fees.clone(),
+                    None,
+                    keys.clone(),
+                    on_chain.clone(),
+                    kv.clone(),
+                    LdkLogger,
+                );
+                <(BlockLocator, Sweeper)>::read(&mut Cursor::new(bytes), args)
+                    .map_err(|_| NodeError::Corrupt { what: "output sweeper" })?
+            }
+            None => {
+                let sweeper = Sweeper::new(
+                    tip_locator,
+                    broadcaster.clone(),
+                    fees.clone(),
+                    None,
+                    keys.clone(),
+                    on_chain.clone(),
+                    kv.clone(),
+                    LdkLogger,
+                );
+                (tip_locator, sweeper)
+            }
+        };
+
+        let on_chain_best_block = on_chain.best_block();
+        let monitor_listeners: Vec<_> = monitors
+            .into_iter()
+            .map(|(best_block, monitor)| {
+                (best_block, (monitor, broadcaster.clone(), fees.clone(), LdkLogger))
+            })
+            .collect();
+        let chain_wallet = OnChainListener(&on_chain);
+        let mut listeners: Vec<(BlockLocator, &(dyn Listen + Send + Sync))> = vec![
+            (manager_best_block, &*channel_manager),
+            (sweeper_best_block, &sweeper),
+            (on_chain_best_block, &chain_wallet),
+        ];
+        listeners.extend(
+            monitor_listeners
+                .iter()
+                .map(|(best_block, monitor)| (*best_block, monitor as &(dyn Listen + Send + Sync))),
+        );
+        let (header_cache, chain_tip) = synchronize_listeners(client.clone(), config.network, listeners)
+            .await
+            .map_err(|error| client.error(error.into_inner()))?;
+        for (_, (monitor, ..)) in monitor_listeners {
+            chain_monitor
+                .load_existing_monitor(monitor.channel_id(), monitor)
+                .map_err(|()| NodeError::Corrupt { what: "channel monitor" })?;
+        }
+
+        let handler = HandlerCell::default();
+        let contents = Arc::new(OnionContents::new(handler.clone()));
+        let is_lsp = lsp.is_none();
+        let onion_messenger = Arc::new(if is_lsp {
+            OnionMessenger::new_with_offline_peer_interception(
+                keys.clone(),
+                keys.clone(),
+                LdkLogger,
+                channel_manager.clone(),
+                message_router,
+                channel_manager.clone(),
+                channel_manager.clone(),
+                IgnoringMessageHandler {},
+                contents.clone(),
+                false,
+            )
+        } else {
+            OnionMessenger::new(
+                keys.clone(),
+                keys.clone(),
+                LdkLogger,
+                channel_manager.clone(),
+                message_router,
+                channel_manager.clone(),
+                channel_manager.clone(),
+                IgnoringMessageHandler {},
+                contents.clone(),
+            )
+        });
+        // A phone takes its LSP's gossip as it comes: it has no time to verify it.
+        let verifier = is_lsp.then(|| Arc::new(GossipVerifier::new(client.clone(), TokioSpawner)));
+        let gossip = Arc::new(crate::ldk::Gossip::new(graph.clone(), verifier, LdkLogger));
+        let observer = Arc::new(OnionObserver::new(
+            onion_messenger.clone(),
+            contents,
+            keys.clone(),
+            handler.clone(),
+            is_lsp,
+        ));
+        let message_handler = MessageHandler {
+            chan_handler: channel_manager.clone(),
+            route_handler: gossip.clone(),
+            onion_message_handler: observer,
+            custom_message_handler: Arc::new(Announcer::new(handler.clone(), is_lsp)),
+            send_only_message_handler: chain_monitor.clone(),
+        };
+        let peer_manager = Arc::new(LdkPeerManager::new(
+            message_handler,
+            unix_time(now.as_secs()),
+            &keys.get_secure_random_bytes(),
+            LdkLogger,
+            keys.clone(),
+        ));
+        let coin_source = Arc::new(wallet_utils::Wallet::new(on_chain.clone(), LdkLogger));
+        let bump_handler = BumpHandler::new(broadcaster.clone(), coin_source, keys.clone(), LdkLogger);
+
+        let node = Arc::new(Self {
+            config,
+            database,
+            node_id,
+            keys,
+            secp: Secp256k1::new(),
+            client,
+            fees,
+            graph,
+            scorer,
+            on_chain,
+            chain_monitor,
+            channel_manager,
+            onion_messenger,
+            gossip,
+            peer_manager,
+            sweeper: Arc::new(sweeper),
+            bump_handler,
+            handler,
+            channels_by_scid: RwLock::default(),
+            pending_run: Mutex::new(Some(PendingRun { broadcasts, chain_tip, header_cache })),
+            stop: watch::channel(false).0,
+            tasks: Mutex::default(),
+            processor: Mutex::default(),
+        });
+        node.refresh_scids();
+        Ok(node)
+    }
+}
+
+/// BOLT 7 timestamps have 32 bits.
+fn unix_time(seconds: u64) -> u32 {
+    u32::try_from(seconds).unwrap_or(u32::MAX)
+}
+
+fn user_config(role: &Role) -> UserConfig {
+    let mut config = UserConfig { reject_inbound_splices: true, ..UserConfig::default() };
+    match role {
+        Role::Lsp(settings) => {
+            config.accept_forwards_to_priv_channels = true;
+            config.htlc_interception_flags = HTLCInterceptionFlags::FromPrivateChannels as u8
+                | HTLCInterceptionFlags::ToOfflinePrivateChannels as u8;
+            config.channel_config.cltv_expiry_delta = settings.cltv_expiry_delta_blocks;
+            config.channel_config.forwarding_fee_base_msat = settings.fee_base_msat;
+            config.channel_config.forwarding_fee_proportional_millionths =
+                settings.fee_proportional_millionths;
+            config.channel_handshake_config.announced_channel_max_inbound_htlc_value_in_flight_percentage =
+                100;
+        }
+        Role::Wallet { .. } => {
+            config.channel_handshake_config.announce_for_forwarding = false;
+            config.channel_handshake_limits.force_announced_channel_preference = true;
+        }
+    }
+    config
+}
+
+async fn read(kv: &NodeKv, key: &'static str) -> Result<Option<Vec<u8>>, NodeError> {
+    match KVStore::read(kv, "", "", key).await {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == lightning::io::ErrorKind::NotFound => Ok(None),
+        Err(_) => Err(NodeError::Corrupt { what: key }),
+    }
+}
+
+/// A database knows its node and network from its first start on.
+async fn check_identity(
+    database: &Database,
+    network: Network,
+    node_id: bitcoin::secp256k1::PublicKey,
+) -> Result<(), NodeError> {
+    let kv = database.kv();
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    if let Some(expected) = kv.read(IDENTITY.0, IDENTITY.1, "network").await?.map(text)
+        && expected != network.to_core_arg()
+    {
+        return Err(NodeError::WrongNetwork { expected, actual: network });
+    }
+    if let Some(expected) = kv.read(IDENTITY.0, IDENTITY.1, "node_id").await?.map(text) {
+        if expected != node_id.to_string() {
+            return Err(NodeError::WrongSeed { expected, actual: node_id });
+        }
+        return Ok(());
+    }
+    drop(kv.write(IDENTITY.0, IDENTITY.1, "network", network.to_core_arg().as_bytes().to_vec()));
+    kv.write(IDENTITY.0, IDENTITY.1, "node_id", node_id.to_string().into_bytes()).await?;
+    Ok(())
+}
+
+/// The on-chain wallet among the listeners that catch up at start.
+struct OnChainListener<'a>(&'a OnChainWallet);
+
+impl Listen for OnChainListener<'_> {
+    fn filtered_block_connected(
+        &self,
+        _header: &bitcoin::block::Header,
+        _txdata: &lightning::chain::transaction::TransactionData,
+        height: u32,
+    ) {
+        debug_assert!(false, "bitcoind serves whole blocks, not filtered ones as at {height}");
+    }
+
+    fn block_connected(&self, block: &bitcoin::Block, height: u32) {
+        self.0.block_connected(block, height);
+    }
+
+    fn blocks_disconnected(&self, fork_point: BlockLocator) {
+        self.0.blocks_disconnected(fork_point);
+    }
+}

@@ -1,0 +1,11 @@
+//! The chain: bitcoind's RPC, fee estimates, broadcasting, and keeping every listener in step.
+
+mod broadcast;
+mod client;
+mod fees;
+mod listener;
+
+pub(crate) use broadcast::{Broadcaster, run_broadcaster};
+pub(crate) use client::ChainClient;
+pub(crate) use fees::{Fees, run_fee_refresh};
+pub(crate) use listener::Listeners;

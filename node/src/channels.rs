@@ -1,0 +1,270 @@
+//! Channels: opening, closing, listing.
+
+use std::sync::PoisonError;
+
+use bitcoin::secp256k1::PublicKey;
+use bitcoin::{Address, OutPoint, ScriptBuf};
+use lightning::ln::channel_state::ChannelDetails;
+use lightning::ln::types::ChannelId;
+use lightning::util::config::UserConfig;
+use protocol::units::Msat;
+
+use crate::Node;
+use crate::config::Role;
+use crate::error::NodeError;
+use crate::onchain::OnChainBalance;
+
+/// One channel, as its owner sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Channel {
+    /// LDK's channel id.
+    pub channel_id: ChannelId,
+    /// The other end.
+    pub peer: PublicKey,
+    /// The funding output, once it exists.
+    pub funding: Option<OutPoint>,
+    /// The real short channel id, once confirmed.
+    pub short_channel_id: Option<u64>,
+    /// Capacity, in satoshi.
+    pub capacity_sat: u64,
+    /// Ours, reserve included, in-flight HTLCs excluded.
+    pub balance: Msat,
+    /// What can be sent now.
+    pub outbound_capacity: Msat,
+    /// What can be received now.
+    pub inbound_capacity: Msat,
+    /// The peer is connected and the channel ready.
+    pub is_usable: bool,
+    /// `channel_ready` was exchanged.
+    pub is_ready: bool,
+    /// In the public graph.
+    pub is_announced: bool,
+    /// Being closed.
+    pub is_shutting_down: bool,
+    /// HTLCs of the peer that are not resolved.
+    pub pending_inbound_htlcs: usize,
+    /// HTLCs of ours that are not resolved.
+    pub pending_outbound_htlcs: usize,
+}
+
+/// What a channel can take as the next hop of an intercepted HTLC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChannelCarry {
+    /// The channel.
+    pub channel_id: ChannelId,
+    /// The peer.
+    pub peer: PublicKey,
+    /// LDK's `is_usable`.
+    pub is_usable: bool,
+    /// LDK's `next_outbound_htlc_limit_msat`.
+    pub next_htlc_max: Msat,
+    /// LDK's `next_outbound_htlc_minimum_msat`.
+    pub next_htlc_min: Msat,
+}
+
+/// All that a node owns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Balances {
+    /// In channels, HTLCs in flight excluded.
+    pub lightning: Msat,
+    /// On chain.
+    pub on_chain: OnChainBalance,
+}
+
+impl Channel {
+    fn from_details(details: &ChannelDetails, balance: Msat) -> Self {
+        Self {
+            channel_id: details.channel_id,
+            peer: details.counterparty.node_id,
+            funding: details.funding_txo.map(|outpoint| outpoint.into_bitcoin_outpoint()),
+            short_channel_id: details.short_channel_id,
+            capacity_sat: details.channel_value_satoshis,
+            balance,
+            outbound_capacity: Msat(details.outbound_capacity_msat),
+            inbound_capacity: Msat(details.inbound_capacity_msat),
+            is_usable: details.is_usable,
+            is_ready: details.is_channel_ready,
+            is_announced: details.is_announced,
+            is_shutting_down: is_shutting_down(details),
+            pending_inbound_htlcs: details.pending_inbound_htlcs.len(),
+            pending_outbound_htlcs: details.pending_outbound_htlcs.len(),
+        }
+    }
+}
+
+pub(crate) fn is_shutting_down(details: &ChannelDetails) -> bool {
+    use lightning::ln::channel_state::ChannelShutdownState;
+    details.channel_shutdown_state.is_some_and(|state| state != ChannelShutdownState::NotShuttingDown)
+}
+
+impl Node {
+    /// Every channel.
+    pub fn channels(&self) -> Vec<Channel> {
+        self.channel_manager
+            .list_channels()
+            .iter()
+            .map(|details| Channel::from_details(details, self.channel_balance(details)))
+            .collect()
+    }
+
+    /// The channels with `peer`.
+    pub fn channels_with(&self, peer: PublicKey) -> Vec<Channel> {
+        self.channel_manager
+            .list_channels_with_counterparty(&peer)
+            .iter()
+            .map(|details| Channel::from_details(details, self.channel_balance(details)))
+            .collect()
+    }
+
+    /// Our side of a channel to the millisatoshi: what is spendable, and the reserve that is not.
+    fn channel_balance(&self, details: &ChannelDetails) -> Msat {
+        Msat(details.outbound_capacity_msat + details.unspendable_punishment_reserve.unwrap_or(0) * 1000)
+    }
+
+    /// Lightning and on-chain money.
+    pub fn balances(&self) -> Balances {
+        let lightning =
+            self.channel_manager.list_channels().iter().map(|details| self.channel_balance(details)).sum();
+        Balances { lightning, on_chain: self.on_chain.balance() }
+    }
+
+    /// A fresh on-chain address of this node.
+    pub fn new_address(&self) -> Address {
+        self.on_chain.new_address()
+    }
+
+    /// Sends on-chain money.
+    ///
+    /// # Errors
+    /// When there is not enough of it.
+    pub fn send_on_chain(&self, address: &Address, amount_sat: u64) -> Result<bitcoin::Txid, NodeError> {
+        self.on_chain.send(address, amount_sat).map(|transaction| transaction.compute_txid())
+    }
+
+    /// Opens a channel of `capacity_sat` to a connected peer; `push` of it is the peer's from the start. The funding
+    /// transaction follows by itself when the peer accepts.
+    ///
+    /// # Errors
+    /// When the peer is not connected, or LDK refuses the numbers.
+    pub fn open_channel(
+        &self,
+        peer: PublicKey,
+        capacity_sat: u64,
+        push: Msat,
+        announce: bool,
+    ) -> Result<ChannelId, NodeError> {
+        if !self.is_connected(peer) {
+            return Err(NodeError::refused("opening a channel", "the peer is not connected"));
+        }
+        let spendable_sat = self.on_chain.balance().spendable_sat;
+        if spendable_sat <= capacity_sat {
+            let reason =
+                format!("it has {spendable_sat} sat, a channel of {capacity_sat} sat needs that and the fee");
+            return Err(NodeError::on_chain("fund a channel", reason));
+        }
+        let mut config: UserConfig = self.channel_manager.get_current_config();
+        config.channel_handshake_config.announce_for_forwarding = announce;
+        self.channel_manager
+            .create_channel(peer, capacity_sat, push.0, self.random_u128(), None, Some(config))
+            .map_err(|error| NodeError::refused("opening a channel", error))
+    }
+
+    /// Closes a channel: together with the peer, or alone when `force` is set.
+    ///
+    /// # Errors
+    /// When there is no such channel.
+    pub fn close_channel(
+        &self,
+        channel_id: ChannelId,
+        peer: PublicKey,
+        force: bool,
+    ) -> Result<(), NodeError> {
+        let outcome = if force {
+            let reason = "closed by its operator".to_owned();
+            self.channel_manager.force_close_broadcasting_latest_txn(&channel_id, &peer, reason)
+        } else {
+            self.channel_manager.close_channel(&channel_id, &peer)
+        };
+        outcome.map_err(|error| NodeError::refused("closing a channel", error))
+    }
+
+    pub(crate) fn fund_channel(
+        &self,
+        temporary_channel_id: ChannelId,
+        peer: PublicKey,
+        amount_sat: u64,
+        script: ScriptBuf,
+    ) {
+        let outcome = self.on_chain.fund(script, amount_sat).and_then(|transaction| {
+            self.channel_manager
+                .funding_transaction_generated(temporary_channel_id, peer, transaction)
+                .map_err(|error| NodeError::refused("funding a channel", error))
+        });
+        if let Err(error) = outcome {
+            tracing::error!(%peer, %error, "a channel cannot be funded; it is given up");
+            let reason = "funding failed".to_owned();
+            if let Err(error) =
+                self.channel_manager.force_close_broadcasting_latest_txn(&temporary_channel_id, &peer, reason)
+            {
+                tracing::debug!(?error, "the channel was gone already");
+            }
+        }
+    }
+
+    /// An LSP takes channels from anyone, a phone only its LSP's.
+    pub(crate) fn answer_open_request(&self, temporary_channel_id: ChannelId, peer: PublicKey) {
+        let wanted = match &self.config.role {
+            Role::Lsp(_) => true,
+            Role::Wallet { lsp, .. } => *lsp == peer,
+        };
+        let outcome = if wanted {
+            let user_channel_id = self.random_u128();
+            self.channel_manager.accept_inbound_channel(&temporary_channel_id, &peer, user_channel_id, None)
+        } else {
+            let reason = "this wallet has channels with its LSP only".to_owned();
+            self.channel_manager.force_close_broadcasting_latest_txn(&temporary_channel_id, &peer, reason)
+        };
+        if let Err(error) = outcome {
+            tracing::warn!(%peer, ?error, "an open request could not be answered");
+        }
+    }
+
+    /// The channel that an onion's short channel id or alias means, and what it can carry now.
+    pub fn carry(&self, scid: u64) -> Option<ChannelCarry> {
+        let (peer, channel_id) = self.resolve_scid(scid)?;
+        self.channel_manager
+            .list_channels_with_counterparty(&peer)
+            .into_iter()
+            .find(|details| details.channel_id == channel_id)
+            .map(|details| ChannelCarry {
+                channel_id,
+                peer,
+                is_usable: details.is_usable && !is_shutting_down(&details),
+                next_htlc_max: Msat(details.next_outbound_htlc_limit_msat),
+                next_htlc_min: Msat(details.next_outbound_htlc_minimum_msat),
+            })
+    }
+
+    /// The peer and channel behind a short channel id or alias.
+    pub fn resolve_scid(&self, scid: u64) -> Option<(PublicKey, ChannelId)> {
+        let look_up = || {
+            let known = self.channels_by_scid.read().unwrap_or_else(PoisonError::into_inner);
+            known.get(&scid).copied()
+        };
+        look_up().or_else(|| {
+            self.refresh_scids();
+            look_up()
+        })
+    }
+
+    pub(crate) fn refresh_scids(&self) {
+        let mut fresh = std::collections::HashMap::new();
+        for details in self.channel_manager.list_channels() {
+            let target = (details.counterparty.node_id, details.channel_id);
+            for scid in [details.short_channel_id, details.outbound_scid_alias].into_iter().flatten() {
+                fresh.insert(scid, target);
+            }
+        }
+        *self.channels_by_scid.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+    }
+}

@@ -1,0 +1,102 @@
+//! The feature bit of LightningRod in `init` and `node_announcement`, and news of peers.
+
+use bitcoin::secp256k1::PublicKey;
+use lightning::io;
+use lightning::ln::msgs::{DecodeError, Init, LightningError};
+use lightning::ln::peer_handler::CustomMessageHandler;
+use lightning::ln::wire::{CustomMessageReader, Type};
+use lightning::util::ser::{LengthLimitedRead, Writeable, Writer};
+use lightning_types::features::{InitFeatures, NodeFeatures};
+use protocol::wire::FEATURE_BIT;
+
+use crate::handler::HandlerCell;
+
+/// Takes `CustomMessageHandler`'s place in the peer manager: it has no message of its own, but it is told of peers
+/// after LDK's handlers accepted them.
+pub(crate) struct Announcer {
+    handler: HandlerCell,
+    announces: bool,
+}
+
+impl Announcer {
+    /// `announces` is true for an LSP; a phone only looks for the bit.
+    pub(crate) fn new(handler: HandlerCell, announces: bool) -> Self {
+        Self { handler, announces }
+    }
+}
+
+/// No such message exists.
+#[derive(Debug)]
+pub(crate) enum NoMessage {}
+
+impl Writeable for NoMessage {
+    fn write<W: Writer>(&self, _: &mut W) -> Result<(), io::Error> {
+        match *self {}
+    }
+}
+
+impl Type for NoMessage {
+    fn type_id(&self) -> u16 {
+        match *self {}
+    }
+}
+
+impl CustomMessageReader for Announcer {
+    type CustomMessage = NoMessage;
+
+    fn read<R: LengthLimitedRead>(
+        &self,
+        _message_type: u16,
+        _buffer: &mut R,
+    ) -> Result<Option<NoMessage>, DecodeError> {
+        Ok(None)
+    }
+}
+
+impl CustomMessageHandler for Announcer {
+    fn handle_custom_message(&self, msg: NoMessage, _sender: PublicKey) -> Result<(), LightningError> {
+        match msg {}
+    }
+
+    fn get_and_clear_pending_msg(&self) -> Vec<(PublicKey, NoMessage)> {
+        Vec::new()
+    }
+
+    fn peer_disconnected(&self, their_node_id: PublicKey) {
+        if let Some(handler) = self.handler.get() {
+            handler.peer_disconnected(their_node_id);
+        }
+    }
+
+    fn peer_connected(&self, their_node_id: PublicKey, _init: &Init, _inbound: bool) -> Result<(), ()> {
+        if let Some(handler) = self.handler.get() {
+            handler.peer_connected(their_node_id);
+        }
+        Ok(())
+    }
+
+    fn provided_node_features(&self) -> NodeFeatures {
+        let mut features = NodeFeatures::empty();
+        if self.announces {
+            set(features.set_optional_custom_bit(FEATURE_BIT));
+        }
+        features
+    }
+
+    fn provided_init_features(&self, _their_node_id: PublicKey) -> InitFeatures {
+        let mut features = InitFeatures::empty();
+        if self.announces {
+            set(features.set_optional_custom_bit(FEATURE_BIT));
+        }
+        features
+    }
+}
+
+fn set(outcome: Result<(), ()>) {
+    debug_assert!(outcome.is_ok(), "FEATURE_BIT is a custom bit that LDK does not know");
+}
+
+/// Whether feature flags (little endian, as LDK keeps them) carry the optional bit of LightningRod.
+pub(crate) fn supports_lightning_rod(le_flags: &[u8]) -> bool {
+    le_flags.get(FEATURE_BIT / 8).is_some_and(|byte| byte & (1 << (FEATURE_BIT % 8)) != 0)
+}

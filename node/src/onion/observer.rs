@@ -1,0 +1,152 @@
+//! Sits between the peer manager and LDK's messenger: limits each peer, and reads our fields of messages that pass.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use bitcoin::secp256k1::{All, PublicKey, Secp256k1};
+use lightning::blinded_path::message::NextMessageHop;
+use lightning::ln::msgs::{BaseMessageHandler, Init, MessageSendEvent, OnionMessage, OnionMessageHandler};
+use lightning::onion_message::messenger::{PeeledOnion, peel_onion_message};
+use lightning::sign::{KeysManager, NodeSigner, Recipient};
+use lightning::util::ser::Writeable;
+use lightning_types::features::{InitFeatures, NodeFeatures};
+use protocol::observe::read_hop_fields;
+
+use super::OnionContents;
+use crate::handler::{ForwardVerdict, ForwardedOnion, HandlerCell};
+use crate::ldk::OnionMessenger;
+use crate::logger::LdkLogger;
+
+/// Onion messages that a peer may send at once; checked before any ECDH is spent on them.
+const ONION_MESSAGES_BURST_MAX: u32 = 200;
+
+/// Onion messages per second that a peer may send in the long run.
+const ONION_MESSAGES_PER_SECOND: u32 = 20;
+
+/// Wraps LDK's messenger. The peer manager gets the wrapper, the background processor the messenger itself.
+pub(crate) struct OnionObserver {
+    messenger: Arc<OnionMessenger>,
+    contents: Arc<OnionContents>,
+    keys: Arc<KeysManager>,
+    handler: HandlerCell,
+    secp: Secp256k1<All>,
+    reads_fields: bool,
+    allowances: Mutex<HashMap<PublicKey, Allowance>>,
+}
+
+/// A token bucket.
+struct Allowance {
+    tokens: f64,
+    filled_at: Instant,
+}
+
+impl Allowance {
+    fn take(&mut self, now: Instant) -> bool {
+        let elapsed = now.saturating_duration_since(self.filled_at).as_secs_f64();
+        let refilled = self.tokens + elapsed * f64::from(ONION_MESSAGES_PER_SECOND);
+        self.tokens = refilled.min(f64::from(ONION_MESSAGES_BURST_MAX));
+        self.filled_at = now;
+        let granted = self.tokens >= 1.0;
+        if granted {
+            self.tokens -= 1.0;
+        }
+        granted
+    }
+}
+
+impl OnionObserver {
+    /// `reads_fields` is true for an LSP.
+    pub(crate) fn new(
+        messenger: Arc<OnionMessenger>,
+        contents: Arc<OnionContents>,
+        keys: Arc<KeysManager>,
+        handler: HandlerCell,
+        reads_fields: bool,
+    ) -> Self {
+        let secp = Secp256k1::new();
+        let allowances = Mutex::default();
+        Self { messenger, contents, keys, handler, secp, reads_fields, allowances }
+    }
+
+    fn allowed(&self, peer: PublicKey) -> bool {
+        let now = Instant::now();
+        let mut allowances = self.allowances.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = Allowance { tokens: f64::from(ONION_MESSAGES_BURST_MAX), filled_at: now };
+        allowances.entry(peer).or_insert(full).take(now)
+    }
+
+    fn verdict(&self, previous_hop: PublicKey, message: &OnionMessage) -> ForwardVerdict {
+        let Some(handler) = self.handler.get() else { return ForwardVerdict::Forward };
+        let ecdh = |point: &PublicKey, tweak: Option<&bitcoin::secp256k1::Scalar>| {
+            self.keys.ecdh(Recipient::Node, point, tweak)
+        };
+        let fields = match read_hop_fields(message, ecdh) {
+            Ok(Some(fields)) => fields,
+            // Not a forward, tampered with, or without our fields: LDK's own business.
+            Ok(None) | Err(_) => return ForwardVerdict::Forward,
+        };
+        if fields.payment_unblock.is_none() && fields.payment_pending_for.is_none() {
+            return ForwardVerdict::Forward;
+        }
+        let mut next_hop = fields.next_node;
+        let mut outgoing = None;
+        if fields.payment_pending_for.is_some() {
+            let peeled = peel_onion_message(message, &self.secp, &*self.keys, LdkLogger, &*self.contents);
+            if let Ok(PeeledOnion::Forward(NextMessageHop::NodeId(node_id), next)) = peeled {
+                next_hop = Some(node_id);
+                outgoing = Some(next.encode());
+            }
+        }
+        handler.forwarding(ForwardedOnion {
+            previous_hop,
+            payment_unblock: fields.payment_unblock,
+            payment_pending_for: fields.payment_pending_for,
+            next_hop,
+            outgoing,
+        })
+    }
+}
+
+impl OnionMessageHandler for OnionObserver {
+    fn handle_onion_message(&self, peer_node_id: PublicKey, msg: &OnionMessage) {
+        if !self.allowed(peer_node_id) {
+            tracing::debug!(peer = %peer_node_id, "onion message over the peer's rate dropped");
+            return;
+        }
+        if self.reads_fields && self.verdict(peer_node_id, msg) == ForwardVerdict::Consume {
+            return;
+        }
+        self.messenger.handle_onion_message(peer_node_id, msg);
+    }
+
+    fn next_onion_message_for_peer(&self, peer_node_id: PublicKey) -> Option<OnionMessage> {
+        self.messenger.next_onion_message_for_peer(peer_node_id)
+    }
+
+    fn timer_tick_occurred(&self) {
+        self.messenger.timer_tick_occurred();
+    }
+}
+
+impl BaseMessageHandler for OnionObserver {
+    fn get_and_clear_pending_msg_events(&self) -> Vec<MessageSendEvent> {
+        self.messenger.get_and_clear_pending_msg_events()
+    }
+
+    fn peer_disconnected(&self, their_node_id: PublicKey) {
+        self.messenger.peer_disconnected(their_node_id);
+    }
+
+    fn provided_node_features(&self) -> NodeFeatures {
+        self.messenger.provided_node_features()
+    }
+
+    fn provided_init_features(&self, their_node_id: PublicKey) -> InitFeatures {
+        self.messenger.provided_init_features(their_node_id)
+    }
+
+    fn peer_connected(&self, their_node_id: PublicKey, msg: &Init, inbound: bool) -> Result<(), ()> {
+        self.messenger.peer_connected(their_node_id, msg, inbound)
+    }
+}

@@ -1,0 +1,169 @@
+//! Peers: connecting, staying connected, and what they support.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bitcoin::secp256k1::PublicKey;
+use lightning::ln::msgs::SocketAddress;
+use lightning::routing::gossip::NodeId;
+use tokio::net::lookup_host;
+
+use crate::Node;
+use crate::config::{RECONNECT_INTERVAL, Role};
+use crate::error::NodeError;
+use crate::onion::supports_lightning_rod;
+
+/// Where addresses of peers that should stay connected are kept.
+const PEERS: (&str, &str) = ("node", "peers");
+
+impl Node {
+    /// Connects to `peer` at `host:port`, and keeps the address so that a peer with a channel is connected again after a
+    /// restart. An existing connection is fine.
+    ///
+    /// # Errors
+    /// When the address does not resolve or nobody with that key answers there.
+    pub async fn connect(&self, peer: PublicKey, address: &str) -> Result<(), NodeError> {
+        self.dial(peer, address).await?;
+        self.database.kv().write(PEERS.0, PEERS.1, &peer.to_string(), address.as_bytes().to_vec()).await?;
+        Ok(())
+    }
+
+    async fn dial(&self, peer: PublicKey, address: &str) -> Result<(), NodeError> {
+        if self.is_connected(peer) {
+            return Ok(());
+        }
+        let unresolved = |source| NodeError::Address { address: address.to_owned(), source };
+        let resolved: Vec<SocketAddr> = lookup_host(address).await.map_err(unresolved)?.collect();
+        for socket_address in resolved {
+            if self.dial_socket(peer, socket_address).await {
+                return Ok(());
+            }
+        }
+        Err(NodeError::Connect { peer, address: address.to_owned() })
+    }
+
+    /// True once the peer completed its `init`.
+    async fn dial_socket(&self, peer: PublicKey, address: SocketAddr) -> bool {
+        let connecting = lightning_net_tokio::connect_outbound(self.peer_manager.clone(), peer, address);
+        let Some(connection) = connecting.await else { return false };
+        let mut connection = Box::pin(connection);
+        loop {
+            if self.is_connected(peer) {
+                tokio::spawn(connection);
+                return true;
+            }
+            tokio::select! {
+                () = &mut connection => return false,
+                () = tokio::time::sleep(std::time::Duration::from_millis(10)) => {},
+            }
+        }
+    }
+
+    /// Connects to a node at the addresses of its announcement.
+    ///
+    /// # Errors
+    /// When it announced none, or none of them answers.
+    pub async fn connect_announced(&self, peer: PublicKey) -> Result<(), NodeError> {
+        if self.is_connected(peer) {
+            return Ok(());
+        }
+        let addresses = self.announced_addresses(peer);
+        for address in &addresses {
+            if self.dial_socket(peer, *address).await {
+                return Ok(());
+            }
+        }
+        Err(NodeError::Connect { peer, address: format!("{addresses:?}, from its announcement") })
+    }
+
+    /// IP addresses of a node's announcement.
+    pub fn announced_addresses(&self, peer: PublicKey) -> Vec<SocketAddr> {
+        let graph = self.graph.read_only();
+        let addresses = graph
+            .node(&NodeId::from_pubkey(&peer))
+            .and_then(|node| node.announcement_info.as_ref())
+            .map(|info| info.addresses().to_vec())
+            .unwrap_or_default();
+        addresses
+            .into_iter()
+            .filter_map(|address| match address {
+                SocketAddress::TcpIpV4 { addr, port } => Some(SocketAddr::from((addr, port))),
+                SocketAddress::TcpIpV6 { addr, port } => Some(SocketAddr::from((addr, port))),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// The peer has completed its `init` and is here.
+    pub fn is_connected(&self, peer: PublicKey) -> bool {
+        self.peer_manager.peer_by_node_id(&peer).is_some()
+    }
+
+    /// Everyone who is connected.
+    pub fn connected_peers(&self) -> Vec<PublicKey> {
+        self.peer_manager.list_peers().into_iter().map(|peer| peer.counterparty_node_id).collect()
+    }
+
+    /// Ends the connection with a peer.
+    pub fn disconnect(&self, peer: PublicKey) {
+        self.peer_manager.disconnect_by_node_id(peer);
+    }
+
+    /// A connected peer's `init` carries LightningRod's feature bit.
+    pub fn peer_supports_lightning_rod(&self, peer: PublicKey) -> bool {
+        self.peer_manager
+            .peer_by_node_id(&peer)
+            .is_some_and(|details| supports_lightning_rod(details.init_features.le_flags()))
+    }
+
+    /// A node's announcement carries LightningRod's feature bit.
+    pub fn node_announces_lightning_rod(&self, node_id: PublicKey) -> bool {
+        let graph = self.graph.read_only();
+        graph
+            .node(&NodeId::from_pubkey(&node_id))
+            .and_then(|node| node.announcement_info.as_ref())
+            .is_some_and(|info| supports_lightning_rod(info.features().le_flags()))
+    }
+
+    /// A node is in the public graph.
+    pub fn is_announced(&self, node_id: PublicKey) -> bool {
+        let graph = self.graph.read_only();
+        graph.node(&NodeId::from_pubkey(&node_id)).is_some()
+    }
+
+    /// A phone keeps its LSP, an LSP its peers with channels whose address it knows.
+    pub(crate) async fn keep_connected(self: Arc<Self>) {
+        loop {
+            match &self.config.role {
+                Role::Wallet { lsp, lsp_address } => {
+                    if let Err(error) = self.dial(*lsp, lsp_address).await {
+                        tracing::debug!(%error, "the LSP is out of reach");
+                    }
+                }
+                Role::Lsp(_) => self.reconnect_channel_peers().await,
+            }
+            tokio::time::sleep(RECONNECT_INTERVAL).await;
+        }
+    }
+
+    async fn reconnect_channel_peers(&self) {
+        let mut tried = std::collections::HashSet::new();
+        for details in self.channel_manager.list_channels() {
+            let peer = details.counterparty.node_id;
+            if self.is_connected(peer) || !tried.insert(peer) {
+                continue;
+            }
+            match self.database.kv().read(PEERS.0, PEERS.1, &peer.to_string()).await {
+                Ok(Some(address)) => {
+                    let address = String::from_utf8_lossy(&address).into_owned();
+                    if let Err(error) = self.dial(peer, &address).await {
+                        tracing::debug!(%error, "a channel's peer is out of reach");
+                    }
+                }
+                // A phone dials us; nobody can dial it.
+                Ok(None) => {}
+                Err(error) => tracing::warn!(%error, "the address of a channel's peer cannot be read"),
+            }
+        }
+    }
+}
