@@ -39,7 +39,8 @@ pub struct HoldStatus {
 pub struct HashStatus {
     /// Of the HTLCs.
     pub payment_hash: PaymentHash,
-    /// How many of them are on the payer's channels and have been intercepted: held, released or on their way back.
+    /// How many of them the LSP has: held or released, and, once the whole hold is failing, those on their way back. A part
+    /// that was failed alone does not count.
     pub held_parts: u16,
     /// The sum of what they bring to the LSP, its fee included.
     pub held: Msat,
