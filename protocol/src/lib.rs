@@ -1,5 +1,6 @@
 //! The LightningRod protocol core: deterministic, without IO, clock or entropy of its own.
 
+pub mod api;
 pub mod codes;
 pub mod deadline;
 pub mod hold;
