@@ -1,1 +1,41 @@
-//! storage
+//! One database with **one ordered writer**.
+//!
+//! Everything that is written goes through a queue, in the order of the calls: LDK's key-value writes ([`Kv`]) and the
+//! applications' own transactions ([`Database::submit`]). The writer takes what is queued, runs it as one database
+//! transaction (each application transaction in a savepoint of its own) and commits once, so that one fsync serves
+//! many callers. What is durable is always a prefix of what was queued.
+//!
+//! A call enqueues at once, even if the [`Commit`] it returns is dropped; the [`Commit`] resolves once the batch is on
+//! disk. A batch that cannot be committed ends the writer for good ([`Database::failed`]): what would follow might rest
+//! on writes that are lost, so the process has to stop and start again from what the disk says.
+//!
+//! Reads ([`Database::read`], [`Kv::read`]) have a pool of their own and never wait for the writer.
+//!
+//! This crate knows neither LDK nor the payments; the tables of the applications come with their [`MigrationSet`]s.
+
+mod commit;
+mod database;
+mod error;
+mod kv;
+mod lease;
+mod migration;
+mod row;
+mod sqlite;
+mod stats;
+mod tx;
+mod url;
+mod value;
+mod writer;
+
+pub use futures::future::BoxFuture;
+
+pub use commit::Commit;
+pub use database::Database;
+pub use error::{Failure, StorageError};
+pub use kv::Kv;
+pub use migration::{Migration, MigrationSet};
+pub use row::Row;
+pub use stats::Stats;
+pub use tx::{ReadTx, Tx};
+pub use url::{DatabaseUrl, DatabaseUrlError};
+pub use value::Value;

@@ -1,0 +1,174 @@
+use std::fmt::Display;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::future::BoxFuture;
+use sqlx::sqlite::SqlitePool;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::lease::Lease;
+use crate::writer::{self, AppTransaction, Job, Shared, State};
+use crate::{
+    Commit, DatabaseUrl, Failure, Kv, MigrationSet, ReadTx, Stats, StorageError, Tx, migration, sqlite,
+};
+
+/// An open database: the handle to its writer and its readers. Clones are the same database.
+///
+/// Dropping the last handle lets the writer finish what is queued; [`Database::close`] also waits for that.
+#[derive(Clone)]
+pub struct Database {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    queue: mpsc::UnboundedSender<Job>,
+    readers: SqlitePool,
+    shared: Arc<Shared>,
+    /// Kept after a failure until the database is closed: a process that is on its way out still acts on the network.
+    lease: Mutex<Option<Arc<Lease>>>,
+}
+
+impl Database {
+    /// Opens the database, creates it if it is missing (readable by its owner only), takes the lease, and applies the
+    /// migrations of this crate and of `sets`. The writer runs on the calling tokio runtime, and has to end before it.
+    ///
+    /// # Errors
+    /// [`StorageError::InUse`] if another process has it; [`StorageError::Open`] or [`StorageError::Connect`] if the file cannot be
+    /// opened; [`StorageError::NewerDatabase`], [`StorageError::ChangedMigration`] or [`StorageError::Migrate`] if its
+    /// schema cannot be brought up to this program's, and then it is left as it was.
+    pub async fn open(url: &DatabaseUrl, sets: &[MigrationSet]) -> Result<Self, StorageError> {
+        let DatabaseUrl::Sqlite(path) = url;
+        let path = sqlite::canonical(path)?;
+        let lease = Arc::new(Lease::take(&path)?);
+        sqlite::create(&path)?;
+        let mut connection = sqlite::connect_writer(&path).await?;
+        migration::run(&mut connection, sets).await?;
+        let readers = sqlite::connect_readers(&path).await?;
+
+        let (queue, jobs) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared::default());
+        writer::spawn(Tx::new(connection), jobs, shared.clone(), lease.clone());
+        Ok(Self { inner: Arc::new(Inner { queue, readers, shared, lease: Mutex::new(Some(lease)) }) })
+    }
+
+    /// Queues a transaction. The order of the calls is the order of the commits, together with the writes of [`Database::kv`].
+    ///
+    /// Its `Err` rolls back itself only. Either answer comes after the commit of the batch, so that what was read from
+    /// writes queued before is durable too. `name` is for logs.
+    ///
+    /// ```no_run
+    /// # use storage::{Database, StorageError, values};
+    /// # async fn example(db: &Database, hash: [u8; 32]) -> Result<(), StorageError> {
+    /// let rows = db
+    ///     .submit("forget_payment", move |tx| {
+    ///         Box::pin(async move { tx.execute("DELETE FROM payment WHERE hash = $1", &values![hash]).await })
+    ///     })
+    ///     .await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn submit<T, E, F>(&self, name: &'static str, body: F) -> Commit<T, E>
+    where
+        T: Send + 'static,
+        E: From<StorageError> + Send + 'static,
+        F: for<'a> FnOnce(&'a mut Tx) -> BoxFuture<'a, Result<T, E>> + Send + 'static,
+    {
+        self.enqueue_transaction(name, body, None)
+    }
+
+    /// Queues a transaction that later writes rely on: if it gives `Err` then nothing after it is committed, and
+    /// the database has [`failed`](Database::failed).
+    ///
+    /// For rows that an LDK event asks for: the handler may queue them and return at once, since LDK's own write that
+    /// forgets the event is queued behind them. The reason is logged with the failure, by the `Display` of `E`.
+    pub fn submit_required<T, E, F>(&self, name: &'static str, body: F) -> Commit<T, E>
+    where
+        T: Send + 'static,
+        E: From<StorageError> + Display + Send + 'static,
+        F: for<'a> FnOnce(&'a mut Tx) -> BoxFuture<'a, Result<T, E>> + Send + 'static,
+    {
+        self.enqueue_transaction(name, body, Some(|error: &E| error.to_string()))
+    }
+
+    fn enqueue_transaction<T, E, F>(
+        &self,
+        name: &'static str,
+        body: F,
+        required: Option<fn(&E) -> String>,
+    ) -> Commit<T, E>
+    where
+        T: Send + 'static,
+        E: From<StorageError> + Send + 'static,
+        F: for<'a> FnOnce(&'a mut Tx) -> BoxFuture<'a, Result<T, E>> + Send + 'static,
+    {
+        let (answer, commit) = oneshot::channel();
+        self.enqueue(Job::Transaction(Box::new(AppTransaction { name, body, required, answer })));
+        Commit::new(commit)
+    }
+
+    /// Once the writer has ended the job is dropped, and with it its answer's sender: its [`Commit`] says `Stopped`.
+    pub(crate) fn enqueue(&self, job: Job) {
+        self.inner.shared.counters.queue();
+        if self.inner.queue.send(job).is_err() {
+            self.inner.shared.counters.unqueue();
+        }
+    }
+
+    /// Reads one consistent view of what is committed, without waiting for the writer.
+    ///
+    /// # Errors
+    /// What `body` gives; [`StorageError::Stopped`] once the database is closed.
+    pub async fn read<T, E, F>(&self, name: &'static str, body: F) -> Result<T, E>
+    where
+        E: From<StorageError>,
+        F: for<'a> FnOnce(&'a mut ReadTx) -> BoxFuture<'a, Result<T, E>>,
+    {
+        let transaction = self.inner.readers.begin().await.map_err(StorageError::from)?;
+        let mut tx = ReadTx::new(transaction);
+        let result = writer::watched(name, body(&mut tx)).await;
+        tx.end().await?;
+        result
+    }
+
+    /// The key-value table.
+    #[must_use]
+    pub fn kv(&self) -> Kv {
+        Kv::new(self.clone())
+    }
+
+    pub(crate) fn readers(&self) -> &SqlitePool {
+        &self.inner.readers
+    }
+
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.inner.shared.counters.read()
+    }
+
+    /// Resolves if a batch could not be committed, and never otherwise. The process must then stop: nothing is
+    /// written any more, and what it holds in memory is ahead of the disk.
+    pub async fn failed(&self) -> Failure {
+        let mut state = self.inner.shared.state.subscribe();
+        let failure =
+            state.wait_for(|state| matches!(state, State::Failed(_))).await.ok().and_then(|state| {
+                match &*state {
+                    State::Failed(failure) => Some(failure.clone()),
+                    State::Running | State::Closed => None,
+                }
+            });
+        match failure {
+            Some(failure) => failure,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Ends the database: waits for the reads under way, writes all that is queued, merges the log into the file, and
+    /// gives the lease back. Later calls answer [`StorageError::Stopped`].
+    pub async fn close(&self) {
+        // Readers first: SQLite merges its log when the last connection goes, and only a writing one can.
+        self.inner.readers.close().await;
+        self.enqueue(Job::Close);
+        let mut state = self.inner.shared.state.subscribe();
+        // The sender lives in `shared`, so the wait cannot fail.
+        let _ = state.wait_for(|state| !matches!(state, State::Running)).await;
+        self.inner.lease.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}

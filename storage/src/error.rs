@@ -1,0 +1,104 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What can go wrong with the database. No variant's text holds a value that was stored.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// Another process (or another [`Database`](crate::Database) of this one) holds the lease.
+    #[error("the database {} is in use by another process: stop it first; two may never share one database", path.display())]
+    InUse { path: PathBuf },
+
+    #[error("cannot open {}", path.display())]
+    Open { path: PathBuf, source: std::io::Error },
+
+    #[error("cannot open the database {}", path.display())]
+    Connect { path: PathBuf, source: sqlx::Error },
+
+    /// The database has a migration that this program does not know. Nothing was changed.
+    #[error(
+        "the database was written by a newer version of this program (migration {version} of `{set}`): use that version"
+    )]
+    NewerDatabase { set: &'static str, version: i64 },
+
+    /// A migration that was applied is no longer the one that the program has. Nothing was changed.
+    #[error("migration {version} of `{set}` differs from the one that was applied to this database")]
+    ChangedMigration { set: &'static str, version: i64 },
+
+    /// A migration failed. All sets are applied in one transaction, so nothing was changed.
+    #[error("the migrations of `{set}` failed")]
+    Migrate { set: &'static str, source: sqlx::migrate::MigrateError },
+
+    #[error("a database query failed")]
+    Query(#[source] sqlx::Error),
+
+    /// [`fetch_one`](crate::ReadTx::fetch_one) found nothing.
+    #[error("no row was found where there must be one")]
+    RowNotFound,
+
+    /// The column is missing, is NULL where it must not be, or is of another type.
+    #[error("column `{column}` cannot be read")]
+    Column { column: String, source: sqlx::Error },
+
+    /// The value is there, but not in the range (or of the length) that was asked for.
+    #[error("column `{column}` holds a value out of its range")]
+    ColumnRange { column: String },
+
+    /// An unsigned value above `i64::MAX`, which no column can hold.
+    #[error("a value is too large for the database")]
+    ValueRange,
+
+    /// A statement of this transaction failed before; nothing of it will be committed.
+    #[error("the transaction was aborted by a statement that failed before")]
+    Aborted,
+
+    /// The transaction's own code panicked. It was rolled back.
+    #[error("the transaction `{name}` panicked")]
+    Panicked { name: &'static str },
+
+    /// The batch with this write was not committed, and the writer has ended.
+    #[error("the write was not committed")]
+    NotCommitted(#[source] Failure),
+
+    /// The writer has ended before it came to this write: the database was closed, or an earlier batch failed.
+    #[error("the database has stopped")]
+    Stopped,
+}
+
+impl StorageError {
+    /// Whether a row with the same primary key or unique columns is there already.
+    #[must_use]
+    pub fn is_unique_violation(&self) -> bool {
+        matches!(self, Self::Query(sqlx::Error::Database(error)) if error.is_unique_violation())
+    }
+
+    /// Whether a row refers to another one that is not there.
+    #[must_use]
+    pub fn is_foreign_key_violation(&self) -> bool {
+        matches!(self, Self::Query(sqlx::Error::Database(error)) if error.is_foreign_key_violation())
+    }
+}
+
+impl From<sqlx::Error> for StorageError {
+    fn from(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::PoolClosed => Self::Stopped,
+            error => Self::Query(error),
+        }
+    }
+}
+
+/// Why the writer has ended without being told to. The process must stop: see [`Database::failed`](crate::Database::failed).
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Failure {
+    /// The disk is full or broken, or a constraint was checked only at the commit.
+    #[error("the database refused a batch of writes")]
+    Database(#[source] Arc<sqlx::Error>),
+
+    /// A transaction given to [`Database::submit_required`](crate::Database::submit_required) was refused.
+    #[error("the transaction `{name}`, which later writes rely on, failed: {reason}")]
+    Required { name: &'static str, reason: String },
+
+    /// The writer's task was dropped, with its runtime for instance.
+    #[error("the writer was torn down")]
+    TornDown,
+}

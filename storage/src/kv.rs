@@ -1,0 +1,78 @@
+use sqlx::Row as _;
+use tokio::sync::oneshot;
+
+use crate::writer::{Job, KvKey};
+use crate::{Commit, Database, StorageError};
+
+/// The key-value table, in the two namespaces and one key of LDK's `KVStore`. Any of the three may be empty.
+#[derive(Clone)]
+pub struct Kv {
+    database: Database,
+}
+
+impl Kv {
+    pub(crate) fn new(database: Database) -> Self {
+        Self { database }
+    }
+
+    /// Queues the value, in place of any earlier one.
+    pub fn write(
+        &self,
+        primary: &str,
+        secondary: &str,
+        key: &str,
+        value: Vec<u8>,
+    ) -> Commit<(), StorageError> {
+        let (answer, commit) = oneshot::channel();
+        self.database.enqueue(Job::Write { key: KvKey::new(primary, secondary, key), value, answer });
+        Commit::new(commit)
+    }
+
+    /// Queues the removal of a value. One that is not there is no error.
+    pub fn remove(&self, primary: &str, secondary: &str, key: &str) -> Commit<(), StorageError> {
+        let (answer, commit) = oneshot::channel();
+        self.database.enqueue(Job::Remove { key: KvKey::new(primary, secondary, key), answer });
+        Commit::new(commit)
+    }
+
+    /// The value that is committed; what is still queued does not show. The future borrows nothing.
+    ///
+    /// # Errors
+    /// [`StorageError::Query`], or [`StorageError::Stopped`] once the database is closed.
+    pub fn read(
+        &self,
+        primary: &str,
+        secondary: &str,
+        key: &str,
+    ) -> impl Future<Output = Result<Option<Vec<u8>>, StorageError>> + Send + use<> {
+        let query = sqlx::query(
+            "SELECT value FROM kv WHERE primary_namespace = $1 AND secondary_namespace = $2 AND key = $3",
+        )
+        .bind(primary.to_owned())
+        .bind(secondary.to_owned())
+        .bind(key.to_owned());
+        let readers = self.database.readers().clone();
+        async move {
+            let row = query.fetch_optional(&readers).await?;
+            Ok(row.map(|row| row.try_get(0)).transpose()?)
+        }
+    }
+
+    /// The committed keys of one namespace, in order; empty if there is none. The future borrows nothing.
+    ///
+    /// # Errors
+    /// [`StorageError::Query`], or [`StorageError::Stopped`] once the database is closed.
+    pub fn list(
+        &self,
+        primary: &str,
+        secondary: &str,
+    ) -> impl Future<Output = Result<Vec<String>, StorageError>> + Send + use<> {
+        let query = sqlx::query_scalar(
+            "SELECT key FROM kv WHERE primary_namespace = $1 AND secondary_namespace = $2 ORDER BY key",
+        )
+        .bind(primary.to_owned())
+        .bind(secondary.to_owned());
+        let readers = self.database.readers().clone();
+        async move { Ok(query.fetch_all(&readers).await?) }
+    }
+}

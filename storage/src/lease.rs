@@ -1,0 +1,27 @@
+use std::fs::{File, TryLockError};
+use std::path::Path;
+
+use crate::StorageError;
+use crate::sqlite::owner_only;
+
+/// The right to use a database, alone. The operating system takes it back when the process ends, however it ends.
+///
+/// It is a lock on a file of its own beside the database: one on the database itself would get in the way of SQLite's.
+/// The file stays when the lease ends, since deleting it would let two processes lock two files of one name.
+pub(crate) struct Lease {
+    _locked: File,
+}
+
+impl Lease {
+    pub(crate) fn take(database: &Path) -> Result<Self, StorageError> {
+        let mut path = database.as_os_str().to_owned();
+        path.push(".lock");
+        let open = |source| StorageError::Open { path: path.clone().into(), source };
+        let file = owner_only().open(&path).map_err(open)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _locked: file }),
+            Err(TryLockError::WouldBlock) => Err(StorageError::InUse { path: database.to_owned() }),
+            Err(TryLockError::Error(source)) => Err(open(source)),
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The ordered writer: one task that owns the one connection that writes.
+
+mod job;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, watch};
+
+use job::{Answer, Verdict};
+pub(crate) use job::{AppTransaction, Job, KvKey};
+
+use crate::lease::Lease;
+use crate::stats::Counters;
+use crate::{Failure, Stats, Tx};
+
+/// A batch ends at either bound; what is queued beyond goes into the next one.
+const BATCH_JOBS_MAX: usize = 1024;
+const BATCH_BYTES_MAX: usize = 16 << 20;
+
+/// After this long in one transaction a log line names it.
+const SLOW: Duration = Duration::from_secs(5);
+
+#[derive(Default)]
+pub(crate) struct Shared {
+    pub(crate) counters: Counters,
+    pub(crate) state: watch::Sender<State>,
+}
+
+#[derive(Default)]
+pub(crate) enum State {
+    #[default]
+    Running,
+    Closed,
+    Failed(Failure),
+}
+
+/// Starts the task. It runs until the queue is closed and empty, or a batch fails.
+pub(crate) fn spawn(tx: Tx, queue: mpsc::UnboundedReceiver<Job>, shared: Arc<Shared>, lease: Arc<Lease>) {
+    // Before the task: one that is dropped before its first poll has ended too.
+    let ended = EndedGuard(shared.clone());
+    tokio::spawn(async move {
+        let mut writer = Writer { tx, queue, shared };
+        // After a failure the connection is dropped without another word to the disk, which rolls back what it had begun.
+        if writer.work().await.is_ok() {
+            if let Err(error) = writer.tx.close().await {
+                tracing::warn!(%error, "the database did not close cleanly; nothing committed is lost");
+            }
+            drop(lease);
+            ended.0.state.send_replace(State::Closed);
+        }
+    });
+}
+
+/// Whoever waits for the writer must not wait for one that was dropped with its runtime, or that panicked.
+struct EndedGuard(Arc<Shared>);
+
+impl Drop for EndedGuard {
+    fn drop(&mut self) {
+        self.0.state.send_if_modified(|state| {
+            let torn_down = matches!(state, State::Running);
+            if torn_down {
+                *state = State::Failed(Failure::TornDown);
+            }
+            torn_down
+        });
+    }
+}
+
+struct Writer {
+    tx: Tx,
+    queue: mpsc::UnboundedReceiver<Job>,
+    shared: Arc<Shared>,
+}
+
+impl Writer {
+    async fn work(&mut self) -> Result<(), Failure> {
+        let mut batch = Vec::new();
+        let mut answers = Vec::new();
+        while self.collect(&mut batch).await {
+            if batch.is_empty() {
+                continue;
+            }
+            match self.apply(&mut batch, &mut answers).await {
+                Ok(done) => {
+                    self.shared.counters.add(done);
+                    answers.drain(..).for_each(|answer| answer.committed());
+                }
+                Err(failure) => {
+                    tracing::error!(
+                        error = &failure as &dyn std::error::Error,
+                        "the database has failed: the process must stop"
+                    );
+                    self.shared.state.send_replace(State::Failed(failure.clone()));
+                    answers.drain(..).for_each(|answer| answer.failed(&failure));
+                    self.refuse_queued();
+                    return Err(failure);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for a job and takes what else is queued by then. `false` once the queue is closed and empty.
+    async fn collect(&mut self, batch: &mut Vec<Job>) -> bool {
+        let Some(first) = self.queue.recv().await else { return false };
+        // Those that the last commit has answered come back with more in the same turn: one commit for all of them.
+        tokio::task::yield_now().await;
+        let mut bytes = 0;
+        let mut next = Some(first);
+        while let Some(job) = next {
+            self.shared.counters.unqueue();
+            match job {
+                Job::Close => self.queue.close(),
+                job => {
+                    bytes += job.bytes();
+                    batch.push(job);
+                }
+            }
+            let full = batch.len() >= BATCH_JOBS_MAX || bytes >= BATCH_BYTES_MAX;
+            next = if full { None } else { self.queue.try_recv().ok() };
+        }
+        true
+    }
+
+    /// Dropping a job answers it with [`StorageError::Stopped`](crate::StorageError::Stopped).
+    fn refuse_queued(&mut self) {
+        self.queue.close();
+        while self.queue.try_recv().is_ok() {
+            self.shared.counters.unqueue();
+        }
+    }
+
+    /// One batch, one commit. An answer goes into `answers` before its job can fail the batch.
+    async fn apply(&mut self, batch: &mut Vec<Job>, answers: &mut Vec<Answer>) -> Result<Stats, Failure> {
+        let mut done = Stats { commits: 1, ..Stats::default() };
+        self.tx.control(sqlx::query("BEGIN IMMEDIATE")).await?;
+        for job in batch.drain(..) {
+            match job {
+                Job::Write { key, value, answer } => {
+                    answers.push(Answer::Kv(answer));
+                    done.kv_writes += 1;
+                    done.kv_bytes += value.len() as u64;
+                    self.tx.control(key.write(value)).await?;
+                }
+                Job::Remove { key, answer } => {
+                    answers.push(Answer::Kv(answer));
+                    done.kv_removes += 1;
+                    self.tx.control(key.remove()).await?;
+                }
+                Job::Transaction(transaction) => {
+                    let name = transaction.name();
+                    self.tx.enter_savepoint().await?;
+                    let (verdict, answer) = watched(name, transaction.run(&mut self.tx)).await;
+                    answers.push(answer);
+                    match verdict {
+                        Verdict::Keep => {
+                            self.tx.keep_savepoint().await?;
+                            done.transactions += 1;
+                        }
+                        Verdict::Undo => self.tx.undo_savepoint().await?,
+                        Verdict::Fail(reason) => return Err(Failure::Required { name, reason }),
+                    }
+                }
+                Job::Close => {}
+            }
+        }
+        self.tx.control(sqlx::query("COMMIT")).await?;
+        Ok(done)
+    }
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(Arc::new(error))
+    }
+}
+
+/// Names a transaction that holds up the others while it still does, with growing pauses between the lines.
+pub(crate) async fn watched<F: Future>(name: &'static str, transaction: F) -> F::Output {
+    let started = Instant::now();
+    let mut patience = SLOW;
+    let mut transaction = std::pin::pin!(transaction);
+    loop {
+        match tokio::time::timeout(patience, &mut transaction).await {
+            Ok(output) => return output,
+            Err(_) => {
+                tracing::warn!(
+                    transaction = name,
+                    seconds = started.elapsed().as_secs(),
+                    "a transaction is slow"
+                );
+                patience = patience.saturating_mul(2);
+            }
+        }
+    }
+}

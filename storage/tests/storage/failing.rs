@@ -1,0 +1,113 @@
+use futures::FutureExt as _;
+use storage::{Commit, Database, Failure, StorageError, values};
+
+use crate::{Folder, add_note, note_ids};
+
+/// Fails at the commit of its batch.
+fn break_commit(db: &Database) -> Commit<u64, StorageError> {
+    db.submit("break_commit", |tx| {
+        Box::pin(async move {
+            tx.execute("INSERT INTO note (id, text, parent) VALUES (99, 'orphan', 98)", &[]).await
+        })
+    })
+}
+
+#[tokio::test]
+async fn a_failed_commit_stops_the_writer() {
+    let folder = Folder::new();
+    let db = folder.open().await;
+    add_note(&db, 1, "durable").await.unwrap();
+    assert!(db.failed().now_or_never().is_none());
+
+    let before = add_note(&db, 2, "same batch");
+    let broken = break_commit(&db);
+    let written = db.kv().write("", "", "k", vec![1]);
+    assert!(matches!(before.await, Err(StorageError::NotCommitted(Failure::Database(_)))));
+    assert!(matches!(broken.await, Err(StorageError::NotCommitted(Failure::Database(_)))));
+    assert!(matches!(written.await, Err(StorageError::NotCommitted(Failure::Database(_)))));
+
+    assert!(matches!(db.failed().await, Failure::Database(_)));
+    assert!(matches!(add_note(&db, 3, "too late").await, Err(StorageError::Stopped)));
+    assert!(matches!(db.kv().write("", "", "k", vec![1]).await, Err(StorageError::Stopped)));
+    assert_eq!(db.stats().queued, 0);
+    assert_eq!(note_ids(&db).await, [1]);
+}
+
+#[tokio::test]
+async fn a_failed_process_keeps_the_lease_until_it_closes() {
+    let folder = Folder::new();
+    let db = folder.open().await;
+    break_commit(&db).await.unwrap_err();
+    db.failed().await;
+    let second = Database::open(&folder.url(), &[]).await;
+    assert!(matches!(second.err(), Some(StorageError::InUse { .. })));
+    db.close().await;
+    assert_eq!(note_ids(&folder.open().await).await, [0; 0]);
+}
+
+#[tokio::test]
+async fn a_required_transaction_that_fails_holds_back_what_follows() {
+    let folder = Folder::new();
+    let db = folder.open().await;
+    add_note(&db, 1, "there").await.unwrap();
+    let required: Commit<u64, StorageError> = db.submit_required("required", |tx| {
+        Box::pin(async move {
+            tx.execute("INSERT INTO note (id, text) VALUES ($1, 'again')", &values![1_u32]).await
+        })
+    });
+    let forgets = db.kv().write("", "", "manager", vec![1]);
+    assert!(matches!(
+        required.await,
+        Err(StorageError::NotCommitted(Failure::Required { name: "required", .. }))
+    ));
+    assert!(matches!(forgets.await, Err(StorageError::Stopped)));
+    assert_eq!(
+        db.failed().await.to_string(),
+        "the transaction `required`, which later writes rely on, failed: a database query failed"
+    );
+    db.close().await;
+    assert_eq!(folder.open().await.kv().read("", "", "manager").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_required_transaction_that_succeeds_is_like_any_other() {
+    let folder = Folder::new();
+    let db = folder.open().await;
+    let required: Commit<u64, StorageError> = db.submit_required("required", |tx| {
+        Box::pin(async move { tx.execute("INSERT INTO note (id, text) VALUES (1, 'one')", &[]).await })
+    });
+    assert_eq!(required.await.unwrap(), 1);
+    assert_eq!(note_ids(&db).await, [1]);
+}
+
+#[tokio::test]
+async fn a_full_disk_stops_the_writer_and_loses_nothing_that_was_answered() {
+    let folder = Folder::new();
+    let db = folder.open().await;
+    db.kv().write("", "", "small", vec![1]).await.unwrap();
+    let limited = db.submit("limit", |tx| {
+        Box::pin(async move { tx.fetch_optional("PRAGMA max_page_count = 64", &[]).await.map(drop) })
+    });
+    limited.await.unwrap();
+    let too_large = db.kv().write("", "", "large", vec![2; 1 << 20]);
+    assert!(matches!(too_large.await, Err(StorageError::NotCommitted(Failure::Database(_)))));
+    db.failed().await;
+    db.close().await;
+
+    let db = folder.open().await;
+    assert_eq!(db.kv().read("", "", "small").await.unwrap(), Some(vec![1]));
+    assert_eq!(db.kv().read("", "", "large").await.unwrap(), None);
+}
+
+#[test]
+fn a_runtime_that_goes_takes_the_writer_along_and_says_so() {
+    let folder = Folder::new();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let db = runtime.block_on(folder.open());
+    drop(runtime);
+    let other = tokio::runtime::Runtime::new().unwrap();
+    other.block_on(async {
+        assert!(matches!(db.failed().await, Failure::TornDown));
+        assert!(matches!(add_note(&db, 1, "late").await, Err(StorageError::Stopped)));
+    });
+}

@@ -1,0 +1,66 @@
+use storage::StorageError;
+
+use crate::Folder;
+
+#[tokio::test]
+async fn values_are_written_replaced_listed_and_removed() {
+    let folder = Folder::new();
+    let db = folder.open().await;
+    let kv = db.kv();
+    assert_eq!(kv.read("monitors", "", "a").await.unwrap(), None);
+
+    kv.write("monitors", "", "b", vec![1]).await.unwrap();
+    kv.write("monitors", "", "a", vec![2; 300_000]).await.unwrap();
+    kv.write("monitors", "updates", "c", vec![]).await.unwrap();
+    kv.write("", "", "manager", vec![3]).await.unwrap();
+    kv.write("monitors", "", "b", vec![4]).await.unwrap();
+
+    assert_eq!(kv.read("monitors", "", "a").await.unwrap(), Some(vec![2; 300_000]));
+    assert_eq!(kv.read("monitors", "", "b").await.unwrap(), Some(vec![4]));
+    assert_eq!(kv.read("monitors", "updates", "c").await.unwrap(), Some(vec![]));
+    assert_eq!(kv.read("", "", "manager").await.unwrap(), Some(vec![3]));
+    assert_eq!(kv.list("monitors", "").await.unwrap(), ["a", "b"]);
+    assert_eq!(kv.list("monitors", "none").await.unwrap(), [""; 0]);
+
+    kv.remove("monitors", "", "a").await.unwrap();
+    kv.remove("monitors", "", "a").await.unwrap();
+    assert_eq!(kv.read("monitors", "", "a").await.unwrap(), None);
+    assert_eq!(kv.list("monitors", "").await.unwrap(), ["b"]);
+}
+
+#[tokio::test]
+async fn the_last_call_wins_whatever_is_awaited_first() {
+    let folder = Folder::new();
+    let db = folder.open().await;
+    let kv = db.kv();
+    let first = kv.write("", "", "k", vec![1]);
+    let removed = kv.remove("", "", "k");
+    let last = kv.write("", "", "k", vec![2]);
+    last.await.unwrap();
+    assert_eq!(kv.read("", "", "k").await.unwrap(), Some(vec![2]));
+    removed.await.unwrap();
+    first.await.unwrap();
+    assert_eq!(kv.read("", "", "k").await.unwrap(), Some(vec![2]));
+}
+
+#[tokio::test]
+async fn a_write_whose_commit_is_dropped_is_made() {
+    let folder = Folder::new();
+    let db = folder.open().await;
+    drop(db.kv().write("", "", "dropped", vec![1]));
+    db.close().await;
+
+    let db = folder.open().await;
+    assert_eq!(db.kv().read("", "", "dropped").await.unwrap(), Some(vec![1]));
+}
+
+#[tokio::test]
+async fn a_closed_database_says_so() {
+    let folder = Folder::new();
+    let db = folder.open().await;
+    db.close().await;
+    assert!(matches!(db.kv().write("", "", "k", vec![]).await, Err(StorageError::Stopped)));
+    assert!(matches!(db.kv().read("", "", "k").await, Err(StorageError::Stopped)));
+    assert_eq!(db.stats().queued, 0);
+    db.close().await;
+}

@@ -1,0 +1,221 @@
+use std::sync::Arc;
+
+use storage::{Commit, Database, StorageError, values};
+use tokio::sync::Notify;
+
+use crate::{Folder, add_note, note_ids, notes};
+
+/// A refusal of the application's own.
+#[derive(Debug, thiserror::Error)]
+enum NoteError {
+    #[error("refused")]
+    Refused,
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+fn append(db: &Database, letter: char) -> Commit<u64, StorageError> {
+    let letter = letter.to_string();
+    db.submit("append", |tx| {
+        Box::pin(async move {
+            tx.execute("UPDATE note SET text = text || $1 WHERE id = 0", &values![letter]).await
+        })
+    })
+}
+
+#[tokio::test]
+async fn the_order_of_the_calls_is_the_order_of_the_writes() {
+    let folder = Folder::new();
+    let db = folder.open().await;
+    add_note(&db, 0, "").await.unwrap();
+    let mut commits: Vec<_> = ('a'..='z').map(|letter| append(&db, letter)).collect();
+    while let Some(last) = commits.pop() {
+        last.await.unwrap();
+    }
+    assert_eq!(notes(&db).await, [(0, ('a'..='z').collect())]);
+}
+
+#[tokio::test]
+async fn a_transaction_sees_what_was_queued_before_it() {
+    let folder = Folder::new();
+    let db = folder.open().await;
+    let added = add_note(&db, 1, "seen");
+    let count = db.submit("count", |tx| {
+        Box::pin(
+            async move { tx.fetch_one("SELECT COUNT(*) AS notes FROM note", &[]).await?.get_i64("notes") },
+        )
+    });
+    let late = add_note(&db, 2, "unseen");
+    assert_eq!(count.await.unwrap(), 1);
+    added.await.unwrap();
+    late.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_refused_transaction_takes_nothing_else_with_it() {
+    let folder = Folder::new();
+    let db = folder.open().await;
+    let before = add_note(&db, 1, "before");
+    let refused = db.submit("refused", |tx| {
+        Box::pin(async move {
+            tx.execute("INSERT INTO note (id, text) VALUES (2, 'refused')", &[]).await?;
+            Err::<(), _>(NoteError::Refused)
+        })
+    });
+    let duplicate = add_note(&db, 1, "duplicate");
+    let after = add_note(&db, 3, "after");
+    let written = db.kv().write("", "", "k", vec![1]);
+
+    assert!(matches!(refused.await, Err(NoteError::Refused)));
+    assert!(duplicate.await.unwrap_err().is_unique_violation());
+    before.await.unwrap();
+    after.await.unwrap();
+    written.await.unwrap();
+    assert_eq!(note_ids(&db).await, [1, 3]);
+    assert_eq!((db.stats().commits, db.stats().transactions, db.stats().kv_writes), (1, 2, 1));
+}
+
+#[tokio::test]
+async fn a_failed_statement_that_is_ignored_still_aborts_its_transaction() {
+    let folder = Folder::new();
+    let db = folder.open().await;
+    let careless = db.submit("careless", |tx| {
+        Box::pin(async move {
+            tx.execute("INSERT INTO note (id, text) VALUES (1, 'one')", &[]).await?;
+            assert!(tx.execute("INSERT INTO note (id, text) VALUES (1, 'again')", &[]).await.is_err());
+            let next = tx.execute("INSERT INTO note (id, text) VALUES (2, 'two')", &[]).await;
+            assert!(matches!(next, Err(StorageError::Aborted)));
+            Ok::<_, StorageError>(())
+        })
+    });
+    let after = add_note(&db, 3, "after");
+    assert!(matches!(careless.await, Err(StorageError::Aborted)));
+    after.await.unwrap();
+    assert_eq!(note_ids(&db).await, [3]);
+}
+
+#[tokio::test]
+async fn a_panic_rolls_back_its_own_transaction_only() {
+    let folder = Folder::new();
+    let db = folder.open().await;
+    let before = add_note(&db, 1, "before");
+    let panicking = db.submit("panicking", |tx| {
+        Box::pin(async move {
+            tx.execute("INSERT INTO note (id, text) VALUES (2, 'lost')", &[]).await?;
+            if tx.fetch_optional("SELECT 1 AS one", &[]).await?.is_some() {
+                panic!("a bug");
+            }
+            Ok::<_, StorageError>(())
+        })
+    });
+    let at_once = db.submit("panicking_at_once", |_| -> storage::BoxFuture<'_, Result<(), StorageError>> {
+        panic!("a bug")
+    });
+    let after = add_note(&db, 3, "after");
+    assert!(matches!(panicking.await, Err(StorageError::Panicked { name: "panicking" })));
+    assert!(matches!(at_once.await, Err(StorageError::Panicked { name: "panicking_at_once" })));
+    before.await.unwrap();
+    after.await.unwrap();
+    assert_eq!(note_ids(&db).await, [1, 3]);
+}
+
+#[tokio::test]
+async fn a_transaction_whose_commit_is_dropped_is_made() {
+    let folder = Folder::new();
+    let db = folder.open().await;
+    drop(add_note(&db, 1, "dropped"));
+    add_note(&db, 2, "awaited").await.unwrap();
+    assert_eq!(note_ids(&db).await, [1, 2]);
+}
+
+#[tokio::test]
+async fn closing_writes_what_is_queued() {
+    let folder = Folder::new();
+    let db = folder.open().await;
+    let commits: Vec<_> = (0..3000).map(|id| add_note(&db, id, "queued")).collect();
+    assert_eq!(db.stats().queued, 3000);
+    db.close().await;
+    for commit in commits {
+        commit.await.unwrap();
+    }
+    assert_eq!(note_ids(&folder.open().await).await.len(), 3000);
+}
+
+#[tokio::test]
+async fn dropping_the_last_handle_writes_what_is_queued() {
+    let folder = Folder::new();
+    let db = folder.open().await;
+    let commits: Vec<_> = (0..100).map(|id| add_note(&db, id, "queued")).collect();
+    drop(db);
+    for commit in commits {
+        commit.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_is_queued_together_is_committed_together() {
+    let folder = Folder::new();
+    let db = folder.open().await;
+    let commits: Vec<_> = (0..64).map(|id| add_note(&db, id, "grouped")).collect();
+    for commit in commits {
+        commit.await.unwrap();
+    }
+    assert_eq!((db.stats().commits, db.stats().transactions), (1, 64));
+}
+
+/// The batch under way is held open, so that the test decides what is queued behind it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_during_a_commit_shares_the_next_one() {
+    let folder = Folder::new();
+    let db = folder.open().await;
+    let (entered, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let held = hold_writer(&db, &entered, &go);
+    entered.notified().await;
+
+    let tasks: Vec<_> = (0..64)
+        .map(|id| {
+            let db = db.clone();
+            tokio::spawn(async move { add_note(&db, id, "concurrent").await })
+        })
+        .collect();
+    while db.stats().queued < 64 {
+        tokio::task::yield_now().await;
+    }
+    go.notify_one();
+    held.await.unwrap();
+    for task in tasks {
+        task.await.unwrap().unwrap();
+    }
+    assert_eq!(db.stats().commits, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_does_not_wait_for_the_writer() {
+    let folder = Folder::new();
+    let db = folder.open().await;
+    add_note(&db, 1, "committed").await.unwrap();
+    let (entered, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let held = hold_writer(&db, &entered, &go);
+    entered.notified().await;
+
+    let queued = db.kv().write("", "", "k", vec![1]);
+    assert_eq!(note_ids(&db).await, [1]);
+    assert_eq!(db.kv().read("", "", "k").await.unwrap(), None);
+    go.notify_one();
+    held.await.unwrap();
+    queued.await.unwrap();
+    assert_eq!(note_ids(&db).await, [-1, 1]);
+}
+
+/// A transaction that has written, and stays open until `go`.
+fn hold_writer(db: &Database, entered: &Arc<Notify>, go: &Arc<Notify>) -> Commit<(), StorageError> {
+    let (entered, go) = (entered.clone(), go.clone());
+    db.submit("hold", move |tx| {
+        Box::pin(async move {
+            tx.execute("INSERT INTO note (id, text) VALUES (-1, 'held')", &[]).await?;
+            entered.notify_one();
+            go.notified().await;
+            Ok(())
+        })
+    })
+}
