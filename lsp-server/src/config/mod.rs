@@ -1,0 +1,165 @@
+//! The server's configuration: one TOML file in the data directory, and the environment above it.
+//!
+//! A setting `key` of `[section]` is overridden by the variable `LSP__SECTION__KEY`; lists are written with commas there.
+//! The whole is checked at once, and every mistake is reported, not only the first.
+
+mod error;
+mod read;
+mod seed;
+mod setting;
+mod template;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use bitcoin::Network;
+use node::{BitcoindConfig, LspSettings, NodeConfig, Role};
+use protocol::mailbox::MailboxLimits;
+use protocol::units::Msat;
+use storage::DatabaseUrl;
+
+pub use error::{ConfigError, ConfigMistake};
+pub use seed::{SeedError, create_seed, load_seed};
+pub use template::{InitSettings, render};
+
+/// The file with the settings, in the data directory.
+pub const CONFIG_FILE: &str = "config.toml";
+/// The file with the seed, in the data directory.
+pub const SEED_FILE: &str = "seed";
+/// The admin API's socket, in the data directory.
+pub const ADMIN_SOCKET_FILE: &str = "admin.sock";
+/// The embedded database, in the data directory.
+pub const DATABASE_FILE: &str = "lsp.sqlite";
+
+/// Everything that the server is told before it starts. Checked: what is here can be used.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the server keeps its files.
+    pub data_dir: PathBuf,
+    /// The chain.
+    pub network: Network,
+    /// The chain source.
+    pub bitcoind: BitcoindConfig,
+    /// The one database.
+    pub database: DatabaseUrl,
+    /// The Lightning node.
+    pub lightning: LightningConfig,
+    /// What is promised to payers.
+    pub holds: HoldsConfig,
+    /// What is done for payees.
+    pub payee: PayeeConfig,
+    /// How much may wait for phones that are offline.
+    pub mailbox: MailboxLimits,
+    /// The public HTTP API.
+    pub http: HttpConfig,
+    /// Push notifications.
+    pub push: PushConfig,
+}
+
+/// `[lightning]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LightningConfig {
+    /// Where Lightning connections are accepted.
+    pub listen: Vec<SocketAddr>,
+    /// The addresses that the node announcement carries.
+    pub announced_addresses: Vec<SocketAddr>,
+    /// The name in the node announcement, at most 32 bytes.
+    pub alias: String,
+    /// BOLT 7 `cltv_expiry_delta`. Bounds the time in which a payer must come to settle.
+    pub cltv_expiry_delta_blocks: u16,
+    /// BOLT 7 `fee_base_msat`.
+    pub fee_base_msat: u32,
+    /// BOLT 7 `fee_proportional_millionths`.
+    pub fee_proportional_millionths: u32,
+}
+
+/// `[holds]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HoldsConfig {
+    /// The longest hold, in blocks from its request.
+    pub hold_blocks_max: u32,
+    /// Holds that one payer may have at once.
+    pub holds_per_peer_max: u64,
+    /// HTLCs that are held for one payer at once.
+    pub held_htlcs_per_peer_max: u64,
+    /// What they may be worth together.
+    pub held_msat_per_peer_max: Msat,
+    /// The smallest HTLC that is held: one below the dust limit cannot be claimed on chain.
+    pub hold_part_msat_min: Msat,
+}
+
+/// `[payee]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PayeeConfig {
+    /// How long an incoming HTLC waits for a phone that is being woken, in seconds.
+    pub wait_secs: u64,
+}
+
+/// `[http]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpConfig {
+    /// Where the public API is served, in plain HTTP: a TLS proxy belongs before it.
+    pub listen: SocketAddr,
+}
+
+/// `[push]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PushConfig {
+    /// For development only: webhooks may be plain HTTP and point into private networks.
+    pub allow_private_addresses: bool,
+}
+
+impl Config {
+    /// Reads the config of `data_dir`, and the environment.
+    ///
+    /// # Errors
+    /// [`ConfigError`], with every mistake at once.
+    pub fn load(data_dir: &Path) -> Result<Self, ConfigError> {
+        let path = data_dir.join(CONFIG_FILE);
+        let text = std::fs::read_to_string(&path)
+            .map_err(|source| ConfigError::Unreadable { path: path.clone(), source })?;
+        let environment = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        Self::parse(data_dir, &text, environment)
+    }
+
+    /// As [`Self::load`], from `text` and from `environment`'s variables, of which it takes its own.
+    ///
+    /// # Errors
+    /// [`ConfigError`], with every mistake at once.
+    pub fn parse(
+        data_dir: &Path,
+        text: &str,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        read::config(data_dir, text, environment)
+    }
+
+    /// The file with the seed.
+    pub fn seed_path(&self) -> PathBuf {
+        self.data_dir.join(SEED_FILE)
+    }
+
+    /// The admin API's socket.
+    pub fn admin_socket_path(&self) -> PathBuf {
+        self.data_dir.join(ADMIN_SOCKET_FILE)
+    }
+
+    /// What the Lightning node is told.
+    pub fn node(&self) -> NodeConfig {
+        NodeConfig {
+            network: self.network,
+            bitcoind: self.bitcoind.clone(),
+            listen: self.lightning.listen.clone(),
+            announced_addresses: self.lightning.announced_addresses.clone(),
+            alias: self.lightning.alias.clone(),
+            role: Role::Lsp(LspSettings {
+                cltv_expiry_delta_blocks: self.lightning.cltv_expiry_delta_blocks,
+                fee_base_msat: self.lightning.fee_base_msat,
+                fee_proportional_millionths: self.lightning.fee_proportional_millionths,
+            }),
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! From text to [`Config`], with the bounds of every setting.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use bitcoin::Network;
+use node::BitcoindConfig;
+use protocol::deadline::{
+    CLTV_EXPIRY_DELTA, FIRST_HOP_BLOCKS_MAX, HOLD_BLOCKS_MAX, HOLD_BLOCKS_MIN, MARGIN, PAYEE_FINAL_BLOCKS,
+};
+use protocol::mailbox::{MailboxLimits, Usage};
+use protocol::units::Msat;
+use storage::DatabaseUrl;
+
+use super::setting::Settings;
+use super::{
+    CONFIG_FILE, Config, ConfigError, DATABASE_FILE, HoldsConfig, HttpConfig, LightningConfig, PayeeConfig,
+    PushConfig,
+};
+
+/// BOLT 7: the alias has 32 bytes.
+const ALIAS_BYTES_MAX: usize = 32;
+/// LDK's `MIN_CLTV_EXPIRY_DELTA`.
+const CLTV_EXPIRY_DELTA_MIN: u16 = 48;
+/// A delta beyond a week makes routes through this node useless.
+const CLTV_EXPIRY_DELTA_MAX: u16 = 1_008;
+/// With it the fee is the amount.
+const FEE_MILLIONTHS_MAX: u32 = 1_000_000;
+/// LDK drops an incomplete multi-part payment after three ticks of its timer.
+const PAYEE_WAIT_SECS_MAX: u64 = 60;
+/// An ordinary onion message has about so many bytes.
+const MESSAGE_BYTES_MIN: u64 = 1_500;
+/// No hold is longer: its HTLC must fit into what a first hop accepts.
+const HOLD_BLOCKS_BOUND: u32 = FIRST_HOP_BLOCKS_MAX - PAYEE_FINAL_BLOCKS - MARGIN;
+
+pub(super) fn config(
+    data_dir: &Path,
+    text: &str,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<Config, ConfigError> {
+    let path = data_dir.join(CONFIG_FILE);
+    let table = text.parse().map_err(|error: toml::de::Error| ConfigError::Syntax {
+        path: path.clone(),
+        line: error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count()),
+        message: error.message().to_owned(),
+    })?;
+    let mut all = Settings::new(table, environment);
+    let settings = &mut all;
+    let config = Config {
+        data_dir: data_dir.to_owned(),
+        network: settings.required("network", Network::Regtest),
+        bitcoind: bitcoind(settings),
+        database: database(settings, data_dir),
+        lightning: lightning(settings),
+        holds: holds(settings),
+        payee: payee(settings),
+        mailbox: mailbox(settings),
+        http: HttpConfig { listen: settings.or("http.listen", SocketAddr::from(([127, 0, 0, 1], 8080))) },
+        push: PushConfig { allow_private_addresses: settings.or("push.allow_private_addresses", false) },
+    };
+    settings.check("http.listen", !config.lightning.listen.contains(&config.http.listen), || {
+        "is also in lightning.listen: each needs a port of its own".to_owned()
+    });
+    let mistakes = all.mistakes();
+    if mistakes.is_empty() { Ok(config) } else { Err(ConfigError::Mistakes { path, mistakes }) }
+}
+
+fn bitcoind(settings: &mut Settings) -> BitcoindConfig {
+    let config = BitcoindConfig {
+        rpc_url: settings.required("bitcoind.rpc_url", String::new()),
+        rpc_user: settings.required("bitcoind.rpc_user", String::new()),
+        rpc_password: settings.required("bitcoind.rpc_password", String::new()),
+    };
+    let url = config.rpc_url.parse::<reqwest::Url>();
+    let usable = url.is_ok_and(|url| {
+        url.scheme() == "http"
+            && url.host_str().is_some()
+            && url.username().is_empty()
+            && url.password().is_none()
+    });
+    settings.check("bitcoind.rpc_url", usable, || {
+        "expected http://HOST:PORT, without user and password; for a bitcoind across a network use a tunnel"
+            .to_owned()
+    });
+    settings.check("bitcoind.rpc_user", !config.rpc_user.is_empty(), || "is empty".to_owned());
+    settings.check("bitcoind.rpc_password", !config.rpc_password.is_empty(), || "is empty".to_owned());
+    config
+}
+
+/// A relative path is one in the data directory, wherever the server is started from.
+fn database(settings: &mut Settings, data_dir: &Path) -> DatabaseUrl {
+    let DatabaseUrl::Sqlite(path) = settings.or("database.url", DatabaseUrl::Sqlite(DATABASE_FILE.into()));
+    DatabaseUrl::Sqlite(data_dir.join(path))
+}
+
+fn lightning(settings: &mut Settings) -> LightningConfig {
+    let config = LightningConfig {
+        listen: settings.or("lightning.listen", vec![SocketAddr::from(([0, 0, 0, 0], 9735))]),
+        announced_addresses: settings.or("lightning.announced_addresses", Vec::new()),
+        alias: settings.or("lightning.alias", "lightning-rod".to_owned()),
+        cltv_expiry_delta_blocks: settings
+            .or("lightning.cltv_expiry_delta_blocks", u16::try_from(CLTV_EXPIRY_DELTA).unwrap_or(u16::MAX)),
+        fee_base_msat: settings.or("lightning.fee_base_msat", 1_000),
+        fee_proportional_millionths: settings.or("lightning.fee_proportional_millionths", 100),
+    };
+    settings.check("lightning.listen", !config.listen.is_empty(), || {
+        "is empty: phones must be able to connect".to_owned()
+    });
+    let reachable = config
+        .announced_addresses
+        .iter()
+        .all(|address| address.port() != 0 && !address.ip().is_unspecified());
+    settings.check("lightning.announced_addresses", reachable, || {
+        "expected addresses that others can connect to: neither 0.0.0.0 nor port 0".to_owned()
+    });
+    let alias = &config.alias;
+    settings.check(
+        "lightning.alias",
+        alias.len() <= ALIAS_BYTES_MAX && !alias.chars().any(char::is_control),
+        || format!("expected at most {ALIAS_BYTES_MAX} bytes of text, it has {}", config.alias.len()),
+    );
+    in_range(
+        settings,
+        "lightning.cltv_expiry_delta_blocks",
+        config.cltv_expiry_delta_blocks.into(),
+        (CLTV_EXPIRY_DELTA_MIN.into(), CLTV_EXPIRY_DELTA_MAX.into()),
+    );
+    in_range(
+        settings,
+        "lightning.fee_proportional_millionths",
+        config.fee_proportional_millionths.into(),
+        (0, FEE_MILLIONTHS_MAX.into()),
+    );
+    config
+}
+
+fn holds(settings: &mut Settings) -> HoldsConfig {
+    let config = HoldsConfig {
+        hold_blocks_max: settings.or("holds.hold_blocks_max", HOLD_BLOCKS_MAX),
+        holds_per_peer_max: settings.or("holds.holds_per_peer_max", 100),
+        held_htlcs_per_peer_max: settings.or("holds.held_htlcs_per_peer_max", 200),
+        held_msat_per_peer_max: settings.or("holds.held_msat_per_peer_max", Msat(10_000_000_000)),
+        hold_part_msat_min: settings.or("holds.hold_part_msat_min", Msat(1_000_000)),
+    };
+    let blocks = (HOLD_BLOCKS_MIN.into(), HOLD_BLOCKS_BOUND.into());
+    in_range(settings, "holds.hold_blocks_max", config.hold_blocks_max.into(), blocks);
+    at_least_one(settings, "holds.holds_per_peer_max", config.holds_per_peer_max);
+    at_least_one(settings, "holds.held_htlcs_per_peer_max", config.held_htlcs_per_peer_max);
+    settings.check(
+        "holds.held_msat_per_peer_max",
+        config.held_msat_per_peer_max >= config.hold_part_msat_min,
+        || "is less than holds.hold_part_msat_min: nothing could be held".to_owned(),
+    );
+    config
+}
+
+fn payee(settings: &mut Settings) -> PayeeConfig {
+    let config = PayeeConfig { wait_secs: settings.or("payee.wait_secs", PAYEE_WAIT_SECS_MAX) };
+    in_range(settings, "payee.wait_secs", config.wait_secs, (1, PAYEE_WAIT_SECS_MAX));
+    config
+}
+
+fn mailbox(settings: &mut Settings) -> MailboxLimits {
+    let default = MailboxLimits::default();
+    let config = MailboxLimits {
+        message_bytes_max: settings.or("mailbox.message_bytes_max", default.message_bytes_max),
+        recipient_max: Usage {
+            messages: settings.or("mailbox.recipient_messages_max", default.recipient_max.messages),
+            bytes: settings.or("mailbox.recipient_bytes_max", default.recipient_max.bytes),
+        },
+        sender_max: Usage {
+            messages: settings.or("mailbox.sender_messages_max", default.sender_max.messages),
+            bytes: settings.or("mailbox.sender_bytes_max", default.sender_max.bytes),
+        },
+        total_max: Usage {
+            messages: settings.or("mailbox.total_messages_max", default.total_max.messages),
+            bytes: settings.or("mailbox.total_bytes_max", default.total_max.bytes),
+        },
+        peer_lsp_reserve_percent: settings
+            .or("mailbox.peer_lsp_reserve_percent", default.peer_lsp_reserve_percent),
+    };
+    // An onion message travels in a Lightning message, which has at most 65,535 bytes (BOLT 1).
+    let bytes = (MESSAGE_BYTES_MIN, u16::MAX.into());
+    in_range(settings, "mailbox.message_bytes_max", config.message_bytes_max, bytes);
+    in_range(
+        settings,
+        "mailbox.peer_lsp_reserve_percent",
+        config.peer_lsp_reserve_percent.into(),
+        // With all of it in reserve no client could get a message.
+        (0, 99),
+    );
+    at_least_one(settings, "mailbox.sender_messages_max", config.sender_max.messages);
+    let ordered = [
+        ("mailbox.sender_bytes_max", config.sender_max.bytes, "message_bytes_max", config.message_bytes_max),
+        (
+            "mailbox.recipient_messages_max",
+            config.recipient_max.messages,
+            "sender_messages_max",
+            config.sender_max.messages,
+        ),
+        (
+            "mailbox.recipient_bytes_max",
+            config.recipient_max.bytes,
+            "sender_bytes_max",
+            config.sender_max.bytes,
+        ),
+        (
+            "mailbox.total_messages_max",
+            config.total_max.messages,
+            "recipient_messages_max",
+            config.recipient_max.messages,
+        ),
+        (
+            "mailbox.total_bytes_max",
+            config.total_max.bytes,
+            "recipient_bytes_max",
+            config.recipient_max.bytes,
+        ),
+    ];
+    for (key, value, smaller_key, smaller) in ordered {
+        settings.check(key, value >= smaller, || format!("is {value}, less than mailbox.{smaller_key}"));
+    }
+    config
+}
+
+fn in_range(settings: &mut Settings, key: &'static str, value: u64, (min, max): (u64, u64)) {
+    settings.check(key, (min..=max).contains(&value), || format!("is {value}: expected {min} to {max}"));
+}
+
+fn at_least_one(settings: &mut Settings, key: &'static str, value: u64) {
+    settings.check(key, value > 0, || "is 0: nothing would be accepted".to_owned());
+}

@@ -1,0 +1,83 @@
+//! The seed file: 64 hex digits, for its owner's eyes only.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use hex::{DisplayHex, FromHex};
+use node::Seed;
+
+/// Why there is no seed. No text holds any of it.
+#[derive(Debug, thiserror::Error)]
+pub enum SeedError {
+    /// There is none, or not for this user.
+    #[error(
+        "cannot read the seed {}: run `lsp-server init` for a new node, or put the node's own seed there",
+        path.display()
+    )]
+    Unreadable {
+        /// The seed file.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// Others may read it.
+    #[error("the seed {} can be read by others (mode {mode:04o}): run `chmod 600` on it", path.display())]
+    Exposed {
+        /// The seed file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Damaged.
+    #[error("the seed {} is damaged: expected 64 hex digits", path.display())]
+    Damaged {
+        /// The seed file.
+        path: PathBuf,
+    },
+    /// It cannot be written; an existing one is never overwritten.
+    #[error("cannot create the seed {}", path.display())]
+    Uncreatable {
+        /// The seed file.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// No randomness.
+    #[error("the system gives no entropy for a new seed: {0}")]
+    Entropy(getrandom::Error),
+}
+
+/// Reads a seed file, unless others could too.
+///
+/// # Errors
+/// [`SeedError`]
+pub fn load_seed(path: &Path) -> Result<Seed, SeedError> {
+    let unreadable = |source| SeedError::Unreadable { path: path.to_owned(), source };
+    let mode = fs::metadata(path).map_err(unreadable)?.mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(SeedError::Exposed { path: path.to_owned(), mode });
+    }
+    let text = fs::read(path).map_err(unreadable)?;
+    std::str::from_utf8(&text)
+        .ok()
+        .and_then(|text| <[u8; 32]>::from_hex(text.trim()).ok())
+        .map(Seed::new)
+        .ok_or_else(|| SeedError::Damaged { path: path.to_owned() })
+}
+
+/// Makes a seed and writes it to a new file, durably, readable by its owner only.
+///
+/// # Errors
+/// [`SeedError`]; when the file is there already, above all.
+pub fn create_seed(path: &Path) -> Result<Seed, SeedError> {
+    let seed = Seed::generate().map_err(SeedError::Entropy)?;
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        writeln!(file, "{}", seed.bytes().as_hex())?;
+        file.sync_all()
+    };
+    write().map_err(|source| SeedError::Uncreatable { path: path.to_owned(), source })?;
+    Ok(seed)
+}

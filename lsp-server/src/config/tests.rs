@@ -1,0 +1,206 @@
+use std::os::unix::fs::PermissionsExt;
+
+use super::*;
+
+const MINIMAL: &str = r#"
+    network = "regtest"
+    [bitcoind]
+    rpc_url = "http://127.0.0.1:18443"
+    rpc_user = "user"
+    rpc_password = "hunter2"
+"#;
+
+fn parse(text: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Config::parse(Path::new("/data"), text, variables)
+}
+
+fn mistakes(text: &str, variables: &[(&str, &str)]) -> Vec<String> {
+    match parse(text, variables) {
+        Err(ConfigError::Mistakes { mistakes, .. }) => mistakes.iter().map(ToString::to_string).collect(),
+        other => panic!("expected mistakes: {other:?}"),
+    }
+}
+
+#[test]
+fn the_least_config_has_defaults_for_the_rest() {
+    let config = parse(MINIMAL, &[]).unwrap();
+    assert_eq!(config.network, Network::Regtest);
+    assert_eq!(config.database, DatabaseUrl::Sqlite("/data/lsp.sqlite".into()));
+    assert_eq!(config.lightning.cltv_expiry_delta_blocks, 144);
+    assert_eq!(config.holds.hold_blocks_max, 1_008);
+    assert_eq!(config.payee.wait_secs, 60);
+    assert_eq!(config.mailbox, MailboxLimits::default());
+    assert!(!config.push.allow_private_addresses);
+}
+
+#[test]
+fn every_mistake_is_reported_at_once() {
+    let text = r#"
+        network = "moonnet"
+        [bitcoind]
+        rpc_url = "ftp://127.0.0.1"
+        rpc_pasword = "hunter2"
+        [lightning]
+        listen = ["127.0.0.1"]
+        alias = "far too long a name for a node announcement"
+        cltv_expiry_delta_blocks = 10
+        [holds]
+        hold_blocks_max = "long"
+        [mailbox]
+        sender_messages_max = 300
+        [http]
+        listen = 8080
+    "#;
+    let found = mistakes(text, &[("LSP__BITCOIND__RPC_USER", "")]);
+    let expected = [
+        "network: expected bitcoin, testnet, testnet4, signet or regtest",
+        "bitcoind.rpc_password: is missing",
+        "bitcoind.rpc_url: expected http://HOST:PORT",
+        "LSP__BITCOIND__RPC_USER: is empty",
+        "lightning.listen: expected a list of addresses",
+        "lightning.alias: expected at most 32 bytes of text, it has 43",
+        "lightning.cltv_expiry_delta_blocks: is 10: expected 48 to 1008",
+        "holds.hold_blocks_max: expected a whole number",
+        "mailbox.recipient_messages_max: is 200, less than mailbox.sender_messages_max",
+        "http.listen: expected an address with a port",
+        "bitcoind.rpc_pasword: is unknown; did you mean bitcoind.rpc_password?",
+    ];
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(found.starts_with(expected), "{found:?} is not {expected:?}");
+    }
+}
+
+#[test]
+fn unknown_keys_are_refused_with_the_likely_one() {
+    for (line, expected) in [
+        ("[lightening]\nalias = \"a\"", "lightening: is unknown; did you mean lightning?"),
+        (
+            "[holds]\nhold_block_max = 1",
+            "holds.hold_block_max: is unknown; did you mean holds.hold_blocks_max?",
+        ),
+        ("[http]\nalias = \"a\"", "http.alias: is unknown; did you mean lightning.alias?"),
+        ("[http]\nzebra = 1", "http.zebra: is unknown"),
+        ("[zebra]\nstripes = 1", "zebra: is unknown"),
+    ] {
+        assert_eq!(mistakes(&format!("{MINIMAL}\n{line}"), &[]), [expected]);
+    }
+    assert_eq!(
+        mistakes(MINIMAL, &[("LSP__LIGHTNING__ALAIS", "a")]),
+        ["LSP__LIGHTNING__ALAIS: is unknown; did you mean lightning.alias?"]
+    );
+}
+
+#[test]
+fn the_environment_overrides_the_file() {
+    let variables = [
+        // A password is text even if it looks like a number.
+        ("LSP__BITCOIND__RPC_PASSWORD", "007"),
+        ("LSP__LIGHTNING__LISTEN", "127.0.0.1:1, [::1]:2"),
+        ("LSP__HOLDS__HOLD_BLOCKS_MAX", "12"),
+        ("LSP__PUSH__ALLOW_PRIVATE_ADDRESSES", "true"),
+        ("LSP_DATA_DIR", "/elsewhere"),
+        ("PATH", "/bin"),
+    ];
+    let config = parse(MINIMAL, &variables).unwrap();
+    assert_eq!(config.bitcoind.rpc_password, "007");
+    assert_eq!(config.lightning.listen.len(), 2);
+    assert_eq!(config.holds.hold_blocks_max, 12);
+    assert!(config.push.allow_private_addresses);
+}
+
+#[test]
+fn no_error_shows_the_password() {
+    let broken = MINIMAL.replace("\"hunter2\"", "\"hunter2");
+    let error = parse(&broken, &[]).unwrap_err();
+    assert!(matches!(error, ConfigError::Syntax { line: 6, .. }), "{error}");
+    let wrong = MINIMAL.replace("\"hunter2\"", "[\"hunter2\"]");
+    for error in [error, parse(&wrong, &[]).unwrap_err()] {
+        assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+    }
+    assert!(!format!("{:?}", parse(MINIMAL, &[]).unwrap()).contains("hunter2"));
+}
+
+#[test]
+fn a_missing_file_says_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = Config::load(dir.path()).unwrap_err();
+    assert!(error.to_string().contains("lsp-server init"), "{error}");
+}
+
+#[test]
+fn what_init_writes_is_read_back_whatever_it_holds() {
+    let settings = InitSettings {
+        network: Network::Signet,
+        bitcoind: BitcoindConfig {
+            rpc_url: "http://127.0.0.1:38332".to_owned(),
+            rpc_user: "a \"quoted\" 'user' \\".to_owned(),
+            rpc_password: "new\nline {brace} # \u{7f}".to_owned(),
+        },
+        listen: SocketAddr::from(([127, 0, 0, 1], 9735)),
+        http_listen: SocketAddr::from(([127, 0, 0, 1], 8081)),
+        announced_addresses: vec![SocketAddr::from(([203, 0, 113, 7], 9735))],
+        alias: "näme".to_owned(),
+    };
+    let config = parse(&render(&settings), &[]).unwrap();
+    assert_eq!(config.network, settings.network);
+    assert_eq!(config.bitcoind.rpc_user, settings.bitcoind.rpc_user);
+    assert_eq!(config.bitcoind.rpc_password, settings.bitcoind.rpc_password);
+    assert_eq!(config.lightning.listen, [settings.listen]);
+    assert_eq!(config.lightning.announced_addresses, settings.announced_addresses);
+    assert_eq!(config.lightning.alias, settings.alias);
+    assert_eq!(config.http.listen, settings.http_listen);
+}
+
+/// The file's comments are its documentation: they must show the real defaults.
+#[test]
+fn the_defaults_in_comments_are_the_defaults() {
+    let active = include_str!("template.toml")
+        .lines()
+        .map(|line| match line.strip_prefix("# ") {
+            Some(setting) if setting.contains(" = ") => setting,
+            _ => line,
+        })
+        .collect::<Vec<_>>()
+        .join("\n");
+    let filled = active
+        .replace("{network}", "\"regtest\"")
+        .replace("{rpc_url}", "\"http://127.0.0.1:18443\"")
+        .replace("{rpc_user}", "\"user\"")
+        .replace("{rpc_password}", "\"hunter2\"")
+        .replace("{listen}", "\"0.0.0.0:9735\"")
+        .replace("{announced_addresses}", "[]")
+        .replace("{alias}", "\"lightning-rod\"")
+        .replace("{http_listen}", "\"127.0.0.1:8080\"");
+    let from_comments = parse(&filled, &[]).unwrap();
+    assert_eq!(format!("{from_comments:?}"), format!("{:?}", parse(MINIMAL, &[]).unwrap()));
+}
+
+#[test]
+fn a_seed_is_made_once_for_its_owner_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(SEED_FILE);
+    let made = create_seed(&path).unwrap();
+    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(load_seed(&path).unwrap().bytes(), made.bytes());
+    assert!(matches!(create_seed(&path), Err(SeedError::Uncreatable { .. })));
+    assert_eq!(load_seed(&path).unwrap().bytes(), made.bytes());
+}
+
+#[test]
+fn a_seed_that_others_can_read_or_that_is_damaged_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(SEED_FILE);
+    assert!(matches!(load_seed(&path), Err(SeedError::Unreadable { .. })));
+    create_seed(&path).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+    let error = load_seed(&path).unwrap_err();
+    assert!(
+        matches!(error, SeedError::Exposed { mode: 0o640, .. }) && error.to_string().contains("0640"),
+        "{error}"
+    );
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::fs::write(&path, "00112233").unwrap();
+    assert!(matches!(load_seed(&path), Err(SeedError::Damaged { .. })));
+}
