@@ -1,0 +1,295 @@
+//! Devices that can be woken, and the challenges that were answered to register them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use bitcoin::secp256k1::PublicKey;
+use hex::{DisplayHex, FromHex};
+use notifier::PushTarget;
+use storage::{ReadTx, Row, StorageError, Tx, values};
+
+use super::StoreError;
+
+/// The most used challenges that one registration tidies away.
+const TIDIED_CHALLENGES_MAX: u32 = 100;
+
+/// How many devices may be registered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceLimits {
+    /// By one node.
+    pub per_node_max: u32,
+    /// By all nodes that had no channel here when they registered.
+    pub without_channel_max: u32,
+}
+
+impl Default for DeviceLimits {
+    fn default() -> Self {
+        Self { per_node_max: 10, without_channel_max: 10_000 }
+    }
+}
+
+/// The server's name for a device: random.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeviceId(pub [u8; 16]);
+
+impl fmt::Display for DeviceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.as_hex())
+    }
+}
+
+impl fmt::Debug for DeviceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DeviceId({self})")
+    }
+}
+
+impl FromStr for DeviceId {
+    type Err = hex::HexToArrayError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        <[u8; 16]>::from_hex(text).map(Self)
+    }
+}
+
+/// A device that is registered. `Debug` hides its token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Its name.
+    pub device_id: DeviceId,
+    /// Whose it is.
+    pub node_id: PublicKey,
+    /// Where it is reached.
+    pub target: PushTarget,
+    /// When it was registered, or last registered again, in seconds since 1970.
+    pub registered_at: u64,
+    /// Its provider asked for no push before this time, in seconds since 1970.
+    pub paused_until: u64,
+    /// How often it was registered.
+    pub registrations: i64,
+}
+
+impl TryFrom<&Row> for Device {
+    type Error = StoreError;
+
+    fn try_from(row: &Row) -> Result<Self, Self::Error> {
+        let column = |column| StoreError::Column { table: "device", column };
+        Ok(Self {
+            device_id: DeviceId(row.get_array("device_id")?),
+            node_id: PublicKey::from_slice(&row.get_blob("node_id")?).map_err(|_| column("node_id"))?,
+            target: PushTarget {
+                kind: row.get_text("platform")?.parse().map_err(|_| column("platform"))?,
+                token: row.get_text("token")?,
+            },
+            registered_at: row.get_u64("registered_at")?,
+            paused_until: row.get_u64("paused_until")?,
+            registrations: row.get_i64("registrations")?,
+        })
+    }
+}
+
+/// A device to register.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewDevice {
+    /// Its name, if it is not registered already.
+    pub device_id: DeviceId,
+    /// Whose it is, as proven by a signature.
+    pub node_id: PublicKey,
+    /// Where it is reached.
+    pub target: PushTarget,
+    /// Whether the node has a channel here.
+    pub has_channel: bool,
+    /// The challenge that was answered.
+    pub challenge: Vec<u8>,
+    /// When that challenge expires, in seconds since 1970.
+    pub challenge_expires_at: u64,
+    /// Now, in seconds since 1970.
+    pub now_unix: u64,
+}
+
+/// A registration that was stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Registered {
+    /// The device's name.
+    pub device_id: DeviceId,
+    /// False if it was registered before.
+    pub is_new: bool,
+}
+
+/// Why a device is not registered. Nothing was changed, and the challenge may be answered again.
+#[derive(Debug, thiserror::Error)]
+pub enum RegisterError {
+    /// The challenge was answered before.
+    #[error("the challenge was used before: ask for a new one")]
+    ChallengeUsed,
+    /// [`DeviceLimits::per_node_max`]
+    #[error("this node has all the devices it may have: {0}")]
+    TooManyForNode(u32),
+    /// [`DeviceLimits::without_channel_max`]
+    #[error("no more devices are taken from nodes without a channel here: open a channel first")]
+    TooManyWithoutChannel,
+    /// The database failed.
+    #[error("the database failed")]
+    Storage(#[from] StorageError),
+}
+
+/// Registers a device; one that the node registered before keeps its name. Uses the challenge up.
+///
+/// # Errors
+/// See [`RegisterError`].
+pub async fn register(
+    tx: &mut Tx,
+    device: &NewDevice,
+    limits: &DeviceLimits,
+) -> Result<Registered, RegisterError> {
+    use_challenge(tx, device).await?;
+    let key = values![device.node_id.serialize(), device.target.kind.as_str(), &device.target.token];
+    let known = tx
+        .fetch_optional(
+            "SELECT device_id FROM device WHERE node_id = $1 AND platform = $2 AND token = $3",
+            &key,
+        )
+        .await?;
+    if let Some(row) = known {
+        let device_id = DeviceId(row.get_array("device_id")?);
+        tx.execute(
+            "UPDATE device SET registered_at = $2, registrations = registrations + 1, has_channel = $3, \
+             paused_until = 0 WHERE device_id = $1",
+            &[device_id.0.into(), device.now_unix.try_into().map_err(RegisterError::Storage)?, flag(device)],
+        )
+        .await?;
+        return Ok(Registered { device_id, is_new: false });
+    }
+
+    let of_node = tx
+        .fetch_one("SELECT COUNT(*) AS devices FROM device WHERE node_id = $1", &key[..1])
+        .await?
+        .get_u64("devices")?;
+    if of_node >= u64::from(limits.per_node_max) {
+        return Err(RegisterError::TooManyForNode(limits.per_node_max));
+    }
+    if !device.has_channel {
+        let without_channel = tx
+            .fetch_one("SELECT COUNT(*) AS devices FROM device WHERE has_channel = 0", &[])
+            .await?
+            .get_u64("devices")?;
+        if without_channel >= u64::from(limits.without_channel_max) {
+            return Err(RegisterError::TooManyWithoutChannel);
+        }
+    }
+    let [node_id, platform, token] = key;
+    tx.execute(
+        "INSERT INTO device (device_id, node_id, platform, token, registered_at, registrations, has_channel, \
+         paused_until) VALUES ($1, $2, $3, $4, $5, 1, $6, 0)",
+        &[
+            device.device_id.0.into(),
+            node_id,
+            platform,
+            token,
+            device.now_unix.try_into().map_err(RegisterError::Storage)?,
+            flag(device),
+        ],
+    )
+    .await?;
+    Ok(Registered { device_id: device.device_id, is_new: true })
+}
+
+/// SQLite has no truth values of its own, and its strict tables no such column.
+fn flag(device: &NewDevice) -> storage::Value {
+    i64::from(device.has_channel).into()
+}
+
+async fn use_challenge(tx: &mut Tx, device: &NewDevice) -> Result<(), RegisterError> {
+    let now = storage::Value::try_from(device.now_unix)?;
+    tx.execute(
+        "DELETE FROM used_challenge WHERE challenge IN \
+         (SELECT challenge FROM used_challenge WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)",
+        &[now, TIDIED_CHALLENGES_MAX.into()],
+    )
+    .await?;
+    let used = tx
+        .execute(
+            "INSERT INTO used_challenge (challenge, expires_at) VALUES ($1, $2) ON CONFLICT (challenge) DO NOTHING",
+            &[(&device.challenge).into(), storage::Value::try_from(device.challenge_expires_at)?],
+        )
+        .await?;
+    if used == 0 { Err(RegisterError::ChallengeUsed) } else { Ok(()) }
+}
+
+/// A node's devices.
+///
+/// # Errors
+/// When the database fails or a row cannot be read.
+pub async fn of_node(tx: &mut ReadTx, node_id: PublicKey) -> Result<Vec<Device>, StoreError> {
+    let rows = tx
+        .fetch_all(
+            "SELECT device_id, node_id, platform, token, registered_at, paused_until, registrations \
+             FROM device WHERE node_id = $1 ORDER BY registered_at, device_id",
+            &values![node_id.serialize()],
+        )
+        .await?;
+    rows.iter().map(Device::try_from).collect()
+}
+
+/// Whether the node has a device.
+///
+/// # Errors
+/// When the database fails.
+pub async fn has_any(tx: &mut ReadTx, node_id: PublicKey) -> Result<bool, StorageError> {
+    let row = tx
+        .fetch_optional(
+            "SELECT 1 AS found FROM device WHERE node_id = $1 LIMIT 1",
+            &values![node_id.serialize()],
+        )
+        .await?;
+    Ok(row.is_some())
+}
+
+/// Devices, the latest registration first.
+///
+/// # Errors
+/// When the database fails or a row cannot be read.
+pub async fn list(tx: &mut ReadTx, limit: u32) -> Result<Vec<Device>, StoreError> {
+    let rows = tx
+        .fetch_all(
+            "SELECT device_id, node_id, platform, token, registered_at, paused_until, registrations \
+             FROM device ORDER BY registered_at DESC, device_id LIMIT $1",
+            &values![limit],
+        )
+        .await?;
+    rows.iter().map(Device::try_from).collect()
+}
+
+/// Forgets a device, by its owner's or an operator's wish. Answers whether there was one.
+///
+/// # Errors
+/// When the database fails.
+pub async fn remove(tx: &mut Tx, device_id: DeviceId) -> Result<bool, StorageError> {
+    Ok(tx.execute("DELETE FROM device WHERE device_id = $1", &values![device_id.0]).await? > 0)
+}
+
+/// Forgets a device whose provider says that it is gone, unless it was registered again since the push.
+///
+/// # Errors
+/// When the database fails.
+pub async fn forget_dead(tx: &mut Tx, device: &Device) -> Result<(), StorageError> {
+    tx.execute(
+        "DELETE FROM device WHERE device_id = $1 AND registrations = $2",
+        &values![device.device_id.0, device.registrations],
+    )
+    .await
+    .map(drop)
+}
+
+/// Sends no push to a device before a time.
+///
+/// # Errors
+/// When the database fails.
+pub async fn pause(tx: &mut Tx, device_id: DeviceId, until_unix: u64) -> Result<(), StorageError> {
+    tx.execute(
+        "UPDATE device SET paused_until = $2 WHERE device_id = $1",
+        &[device_id.0.into(), until_unix.try_into()?],
+    )
+    .await
+    .map(drop)
+}

@@ -1,0 +1,316 @@
+//! The dispatcher's side of the outbox: claim what is due, record what came of it.
+
+use bitcoin::secp256k1::PublicKey;
+use notifier::{PushTarget, Verdict, WakeId};
+use protocol::wake::{WakeReason, next_attempt};
+use storage::{ReadTx, StorageError, Tx, values};
+
+use super::{REPEAT_SECONDS, StoreError, node_id, reason};
+use crate::store::devices::{self, Device};
+
+/// How long a claimed wake is left alone: longer than any gateway takes for a push. After a crash it is due again then.
+pub const LEASE_SECONDS: u64 = 20;
+
+/// How long a device is left alone after its gateway said that the operator's settings are wrong.
+const CONFIGURATION_PAUSE_SECONDS: u64 = 300;
+
+const HOUR_SECONDS: u64 = 3600;
+
+/// How often one device may be pushed. Each reason has its own budget, so that a stranger who sends many messages or
+/// HTLCs takes no wake from the phone's own payments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WakeLimits {
+    /// Pushes per device and hour for one of the reasons that strangers can cause: a message, an incoming payment.
+    pub stranger_pushes_per_hour_max: u32,
+    /// Pushes per device and hour for one of the reasons that only the phone's own payments cause.
+    pub own_pushes_per_hour_max: u32,
+    /// Between pushes of two wakes with the same reason to one device, in seconds.
+    pub cooldown_seconds: u64,
+}
+
+impl Default for WakeLimits {
+    fn default() -> Self {
+        Self { stranger_pushes_per_hour_max: 30, own_pushes_per_hour_max: 60, cooldown_seconds: 5 }
+    }
+}
+
+impl WakeLimits {
+    fn pushes_per_hour_max(&self, reason: WakeReason) -> u32 {
+        match reason {
+            WakeReason::OnionMessage | WakeReason::PaymentIncoming => self.stranger_pushes_per_hour_max,
+            WakeReason::PaymentSettled | WakeReason::PaymentFailed | WakeReason::ExpirySoon => {
+                self.own_pushes_per_hour_max
+            }
+        }
+    }
+}
+
+/// A wake that is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DueWake {
+    /// The row.
+    pub id: i64,
+    /// Who is woken.
+    pub node_id: PublicKey,
+}
+
+/// What became of a wake that was due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// Send these pushes, then [`finish`].
+    Push(ClaimedWake),
+    /// The node has no device. Nothing happens until one registers.
+    NoDevice {
+        /// Why it should have been woken.
+        reason: WakeReason,
+    },
+    /// All its devices have had enough for now.
+    Later,
+    /// It ended, expired, or was put off meanwhile.
+    Gone,
+}
+
+/// A wake with the pushes to send now. The attempts are on record already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimedWake {
+    /// The row.
+    pub id: i64,
+    /// Who is woken.
+    pub node_id: PublicKey,
+    /// The id that the pushes carry.
+    pub wake_id: WakeId,
+    /// Why.
+    pub reason: WakeReason,
+    /// When the push becomes pointless, in seconds since 1970.
+    pub expires_at: u64,
+    /// One for each device.
+    pub pushes: Vec<PendingPush>,
+    gen_seen: i64,
+    step: u32,
+    attempts: u32,
+}
+
+/// One push to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingPush {
+    attempt: i64,
+    device: Device,
+}
+
+impl PendingPush {
+    /// Where it goes.
+    pub fn target(&self) -> &PushTarget {
+        &self.device.target
+    }
+
+    /// The device, for the log.
+    pub fn device_id(&self) -> devices::DeviceId {
+        self.device.device_id
+    }
+}
+
+/// What a gateway made of one push.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PushOutcome {
+    /// The push.
+    pub push: PendingPush,
+    /// The gateway's verdict.
+    pub verdict: Verdict,
+    /// How long the gateway took.
+    pub answered_ms: u64,
+}
+
+/// Wakes that are due, the longest due first.
+///
+/// # Errors
+/// When the database fails or a row cannot be read.
+pub async fn due(tx: &mut ReadTx, now_unix: u64, limit: u32) -> Result<Vec<DueWake>, StoreError> {
+    let rows = tx
+        .fetch_all(
+            "SELECT id, node_id FROM wake WHERE state = 'open' AND due_at <= $1 AND expires_at > $1 \
+             ORDER BY due_at LIMIT $2",
+            &[now_unix.try_into()?, limit.into()],
+        )
+        .await?;
+    rows.iter().map(|row| Ok(DueWake { id: row.get_i64("id")?, node_id: node_id(row)? })).collect()
+}
+
+/// When the next wake is due, in seconds since 1970.
+///
+/// # Errors
+/// When the database fails.
+pub async fn next_due(tx: &mut ReadTx, now_unix: u64) -> Result<Option<u64>, StorageError> {
+    let row = tx
+        .fetch_one(
+            "SELECT MIN(due_at) AS due_at FROM wake WHERE state = 'open' AND due_at > $1",
+            &[now_unix.try_into()?],
+        )
+        .await?;
+    row.opt_u64("due_at")
+}
+
+/// Looks at a wake again later, without an attempt.
+///
+/// # Errors
+/// When the database fails.
+pub async fn postpone(tx: &mut Tx, id: i64, due_at: u64) -> Result<(), StorageError> {
+    tx.execute("UPDATE wake SET due_at = $2 WHERE id = $1", &[id.into(), due_at.try_into()?]).await.map(drop)
+}
+
+/// Takes a wake that is due, and records an attempt for each device that may be pushed now. `fresh_id` becomes its opaque
+/// id if it has none.
+///
+/// # Errors
+/// When the database fails or a row cannot be read.
+pub async fn claim(
+    tx: &mut Tx,
+    id: i64,
+    now_unix: u64,
+    fresh_id: WakeId,
+    limits: &WakeLimits,
+) -> Result<Claim, StoreError> {
+    let row = tx
+        .fetch_optional(
+            "SELECT wake_id, node_id, reason, gen, expires_at, step, attempts FROM wake \
+             WHERE id = $1 AND state = 'open' AND due_at <= $2 AND expires_at > $2",
+            &[id.into(), now_unix.try_into()?],
+        )
+        .await?;
+    let Some(row) = row else { return Ok(Claim::Gone) };
+    let (node_id, reason) = (node_id(&row)?, reason(&row)?);
+    let expires_at = row.get_u64("expires_at")?;
+    let wake_id = row.opt_array("wake_id")?.map_or(fresh_id, WakeId);
+    let (gen_seen, step, attempts) =
+        (row.get_i64("gen")?, row.get_u32("step")? + 1, row.get_u32("attempts")? + 1);
+
+    let devices = devices::of_node(tx, node_id).await?;
+    if devices.is_empty() {
+        postpone(tx, id, expires_at).await?;
+        return Ok(Claim::NoDevice { reason });
+    }
+    let mut ready = Vec::new();
+    let mut ready_at = expires_at;
+    for device in devices {
+        match pushable_at(tx, &device, id, reason, now_unix, limits).await? {
+            at if at <= now_unix => ready.push(device),
+            at => ready_at = ready_at.min(at),
+        }
+    }
+    if ready.is_empty() {
+        postpone(tx, id, ready_at).await?;
+        return Ok(Claim::Later);
+    }
+
+    tx.execute(
+        "UPDATE wake SET wake_id = $2, step = $3, attempts = $4, due_at = $5 WHERE id = $1",
+        &[id.into(), wake_id.0.into(), step.into(), attempts.into(), (now_unix + LEASE_SECONDS).try_into()?],
+    )
+    .await?;
+    let mut pushes = Vec::new();
+    for device in ready {
+        let row = tx
+            .fetch_one(
+                "INSERT INTO wake_attempt (wake, device_id, reason, sent_at) VALUES ($1, $2, $3, $4) RETURNING id",
+                &[id.into(), device.device_id.0.into(), reason.as_str().into(), now_unix.try_into()?],
+            )
+            .await?;
+        pushes.push(PendingPush { attempt: row.get_i64("id")?, device });
+    }
+    Ok(Claim::Push(ClaimedWake {
+        id,
+        node_id,
+        wake_id,
+        reason,
+        expires_at,
+        pushes,
+        gen_seen,
+        step,
+        attempts,
+    }))
+}
+
+/// When the device may be pushed for this wake: now or earlier, or the time at which its provider, the cooldown and the
+/// hourly budget allow it.
+async fn pushable_at(
+    tx: &mut Tx,
+    device: &Device,
+    wake: i64,
+    reason: WakeReason,
+    now_unix: u64,
+    limits: &WakeLimits,
+) -> Result<u64, StoreError> {
+    let (device_id, reason_code) = (device.device_id.0, reason.as_str());
+    let last_of_others = tx
+        .fetch_one(
+            "SELECT MAX(sent_at) AS sent_at FROM wake_attempt WHERE device_id = $1 AND reason = $2 AND wake <> $3",
+            &values![device_id, reason_code, wake],
+        )
+        .await?
+        .opt_u64("sent_at")?;
+    let cooled = last_of_others.map_or(0, |sent_at| sent_at + limits.cooldown_seconds);
+
+    let max = limits.pushes_per_hour_max(reason);
+    let Some(before_last) = max.checked_sub(1) else { return Ok(u64::MAX) };
+    let oldest_of_budget = tx
+        .fetch_optional(
+            "SELECT sent_at FROM wake_attempt WHERE device_id = $1 AND reason = $2 AND sent_at > $3 \
+             ORDER BY sent_at DESC LIMIT 1 OFFSET $4",
+            &[
+                device_id.into(),
+                reason_code.into(),
+                now_unix.saturating_sub(HOUR_SECONDS).try_into()?,
+                before_last.into(),
+            ],
+        )
+        .await?;
+    let in_budget = match oldest_of_budget {
+        Some(row) => row.get_u64("sent_at")? + HOUR_SECONDS,
+        None => 0,
+    };
+    Ok(device.paused_until.max(cooled).max(in_budget))
+}
+
+/// Records what came of a claimed wake's pushes: dead devices go, providers that ask for a pause get it, and the
+/// schedule says when the wake is due next. Later than the lease, it records the outcomes and changes no schedule.
+///
+/// # Errors
+/// When the database fails.
+pub async fn finish(
+    tx: &mut Tx,
+    wake: &ClaimedWake,
+    outcomes: &[PushOutcome],
+    now_unix: u64,
+) -> Result<(), StorageError> {
+    for PushOutcome { push, verdict, answered_ms } in outcomes {
+        tx.execute(
+            "UPDATE wake_attempt SET verdict = $2, why = $3, answered_ms = $4 WHERE id = $1",
+            &[push.attempt.into(), verdict.as_str().into(), verdict.why().into(), (*answered_ms).try_into()?],
+        )
+        .await?;
+        match verdict {
+            Verdict::TokenDead(_) => devices::forget_dead(tx, &push.device).await?,
+            Verdict::RetryAfter(Some(pause), _) => {
+                devices::pause(tx, push.device.device_id, now_unix + pause.as_secs()).await?;
+            }
+            Verdict::Configuration(_) => {
+                devices::pause(tx, push.device.device_id, now_unix + CONFIGURATION_PAUSE_SECONDS).await?;
+            }
+            Verdict::Accepted | Verdict::RetryAfter(None, _) | Verdict::BadPayload(_) => {}
+        }
+    }
+    let scheduled = next_attempt(wake.step, now_unix, wake.expires_at).unwrap_or(wake.expires_at);
+    tx.execute(
+        "UPDATE wake SET due_at = CASE WHEN gen > $3 AND $4 > $5 THEN $5 ELSE $4 END \
+         WHERE id = $1 AND state = 'open' AND attempts = $2 AND step = $6",
+        &[
+            wake.id.into(),
+            wake.attempts.into(),
+            wake.gen_seen.into(),
+            scheduled.try_into()?,
+            (now_unix + REPEAT_SECONDS).try_into()?,
+            wake.step.into(),
+        ],
+    )
+    .await
+    .map(drop)
+}

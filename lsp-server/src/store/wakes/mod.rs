@@ -1,0 +1,252 @@
+//! The outbox of wakes, and every push that was tried.
+//!
+//! Whoever has a reason to wake a node calls [`open`] in the transaction that makes the reason true, and
+//! [`Waker::nudge`](crate::wake::Waker::nudge) after its commit.
+
+mod dispatch;
+
+pub use dispatch::{
+    Claim, ClaimedWake, DueWake, LEASE_SECONDS, PendingPush, PushOutcome, WakeLimits, claim, due, finish,
+    next_due, postpone,
+};
+
+use bitcoin::secp256k1::PublicKey;
+use protocol::wake::WakeReason;
+use storage::{ReadTx, Row, StorageError, Tx, values};
+
+use super::StoreError;
+
+/// When a reason comes again while its wake is open, the next attempt is at most this far away.
+const REPEAT_SECONDS: u64 = 30;
+
+/// How long a phone that came has for what it was woken for, before it is woken for it again.
+const REST_SECONDS: u64 = 60;
+
+/// How long a closed wake and its attempts can be looked at, after it would have expired.
+const KEPT_SECONDS: u64 = 7 * 24 * 3600;
+
+/// The most rows that one transaction tidies away.
+const TIDIED_ROWS_MAX: u32 = 500;
+
+/// A reason to wake a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewWake {
+    /// Who is woken.
+    pub node_id: PublicKey,
+    /// Why.
+    pub reason: WakeReason,
+    /// What it is about. One wake is open for each node, reason and group: a payment's parts share one.
+    pub group: [u8; 32],
+    /// When there is no use in waking any more, in seconds since 1970.
+    pub expires_at_unix: u64,
+    /// Now, in seconds since 1970.
+    pub now_unix: u64,
+}
+
+/// A wake as operators see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WakeRow {
+    /// The opaque id that its pushes carry; `None` before the first one.
+    pub wake_id: Option<[u8; 16]>,
+    /// Who is woken.
+    pub node_id: PublicKey,
+    /// Why.
+    pub reason: WakeReason,
+    /// When it was asked for.
+    pub opened_at: u64,
+    /// When it becomes pointless.
+    pub expires_at: u64,
+    /// When it is looked at next.
+    pub due_at: u64,
+    /// Attempts made so far.
+    pub attempts: u32,
+}
+
+impl TryFrom<&Row> for WakeRow {
+    type Error = StoreError;
+
+    fn try_from(row: &Row) -> Result<Self, Self::Error> {
+        Ok(Self {
+            wake_id: row.opt_array("wake_id")?,
+            node_id: node_id(row)?,
+            reason: reason(row)?,
+            opened_at: row.get_u64("opened_at")?,
+            expires_at: row.get_u64("expires_at")?,
+            due_at: row.get_u64("due_at")?,
+            attempts: row.get_u32("attempts")?,
+        })
+    }
+}
+
+fn node_id(row: &Row) -> Result<PublicKey, StoreError> {
+    let bytes = row.get_blob("node_id")?;
+    PublicKey::from_slice(&bytes).map_err(|_| StoreError::Column { table: "wake", column: "node_id" })
+}
+
+fn reason(row: &Row) -> Result<WakeReason, StoreError> {
+    row.get_text("reason")?.parse().map_err(|_| StoreError::Column { table: "wake", column: "reason" })
+}
+
+/// Wakes a node. If such a wake is open already, it keeps the later expiry, and its next attempt comes soon.
+///
+/// # Errors
+/// When the database fails.
+pub async fn open(tx: &mut Tx, wake: &NewWake) -> Result<(), StorageError> {
+    expire_same(tx, wake).await?;
+    tx.execute(
+        "INSERT INTO wake (node_id, reason, wake_group, gen, state, opened_at, expires_at, due_at, step, attempts) \
+         VALUES ($1, $2, $3, 1, 'open', $4, $5, $4, 0, 0) \
+         ON CONFLICT (node_id, reason, wake_group) WHERE state = 'open' DO UPDATE SET \
+         gen = wake.gen + 1, \
+         expires_at = CASE WHEN wake.expires_at < $5 THEN $5 ELSE wake.expires_at END, \
+         due_at = CASE WHEN wake.due_at > $6 THEN $6 ELSE wake.due_at END",
+        &[
+            wake.node_id.serialize().into(),
+            wake.reason.as_str().into(),
+            wake.group.into(),
+            wake.now_unix.try_into()?,
+            wake.expires_at_unix.try_into()?,
+            (wake.now_unix + REPEAT_SECONDS).try_into()?,
+        ],
+    )
+    .await
+    .map(drop)
+}
+
+/// As [`open`], but leaves a wake that is open as it is. For who looks again and again whether a reason still holds.
+/// Answers whether there was none.
+///
+/// # Errors
+/// When the database fails.
+pub async fn ensure_open(tx: &mut Tx, wake: &NewWake) -> Result<bool, StorageError> {
+    expire_same(tx, wake).await?;
+    let opened = tx
+        .execute(
+            "INSERT INTO wake (node_id, reason, wake_group, gen, state, opened_at, expires_at, due_at, step, attempts) \
+             VALUES ($1, $2, $3, 1, 'open', $4, $5, $4, 0, 0) \
+             ON CONFLICT (node_id, reason, wake_group) WHERE state = 'open' DO NOTHING",
+            &[
+                wake.node_id.serialize().into(),
+                wake.reason.as_str().into(),
+                wake.group.into(),
+                wake.now_unix.try_into()?,
+                wake.expires_at_unix.try_into()?,
+            ],
+        )
+        .await?;
+    Ok(opened > 0)
+}
+
+/// A wake whose time is over must not pass its place in the schedule on to a new one.
+async fn expire_same(tx: &mut Tx, wake: &NewWake) -> Result<(), StorageError> {
+    tx.execute(
+        "UPDATE wake SET state = 'expired' \
+         WHERE node_id = $1 AND reason = $2 AND wake_group = $3 AND state = 'open' AND expires_at <= $4",
+        &[
+            wake.node_id.serialize().into(),
+            wake.reason.as_str().into(),
+            wake.group.into(),
+            wake.now_unix.try_into()?,
+        ],
+    )
+    .await
+    .map(drop)
+}
+
+/// The reason is gone: no more pushes for it. No such wake is no error.
+///
+/// # Errors
+/// When the database fails.
+pub async fn end(
+    tx: &mut Tx,
+    node_id: PublicKey,
+    group: [u8; 32],
+    reason: WakeReason,
+) -> Result<(), StorageError> {
+    tx.execute(
+        "UPDATE wake SET state = 'ended' \
+         WHERE node_id = $1 AND reason = $2 AND wake_group = $3 AND state = 'open'",
+        &values![node_id.serialize(), reason.as_str(), group],
+    )
+    .await
+    .map(drop)
+}
+
+/// The phone is here. Wakes for messages and incoming payments end. Those for an HTLC that it must take off its channel
+/// pause for a minute, and begin anew then, unless somebody [`end`]s them meanwhile: a phone that comes and goes again
+/// at once has settled nothing.
+///
+/// # Errors
+/// When the database fails.
+pub async fn acknowledge(tx: &mut Tx, node_id: PublicKey, now_unix: u64) -> Result<(), StorageError> {
+    let node_id = node_id.serialize();
+    tx.execute(
+        "UPDATE wake_attempt SET connected_after_seconds = CASE WHEN sent_at < $2 THEN $2 - sent_at ELSE 0 END \
+         WHERE connected_after_seconds IS NULL \
+         AND wake IN (SELECT id FROM wake WHERE node_id = $1 AND state = 'open')",
+        &[node_id.into(), now_unix.try_into()?],
+    )
+    .await?;
+    tx.execute(
+        "UPDATE wake SET state = 'acknowledged' \
+         WHERE node_id = $1 AND state = 'open' AND reason IN ($2, $3)",
+        &values![node_id, WakeReason::OnionMessage.as_str(), WakeReason::PaymentIncoming.as_str()],
+    )
+    .await?;
+    tx.execute(
+        "UPDATE wake SET step = 0, due_at = CASE WHEN expires_at < $2 THEN expires_at ELSE $2 END \
+         WHERE node_id = $1 AND state = 'open'",
+        &[node_id.into(), (now_unix + REST_SECONDS).try_into()?],
+    )
+    .await
+    .map(drop)
+}
+
+/// A node has a new device: what waits for it is tried at once.
+///
+/// # Errors
+/// When the database fails.
+pub async fn rearm(tx: &mut Tx, node_id: PublicKey, now_unix: u64) -> Result<(), StorageError> {
+    tx.execute(
+        "UPDATE wake SET step = 0, due_at = $2 \
+         WHERE node_id = $1 AND state = 'open' AND due_at > $2 AND expires_at > $2",
+        &[node_id.serialize().into(), now_unix.try_into()?],
+    )
+    .await
+    .map(drop)
+}
+
+/// Closes wakes whose time is over and forgets those that closed long ago, a bounded number of each.
+///
+/// # Errors
+/// When the database fails.
+pub async fn tidy(tx: &mut Tx, now_unix: u64) -> Result<(), StorageError> {
+    tx.execute(
+        "UPDATE wake SET state = 'expired' WHERE id IN \
+         (SELECT id FROM wake WHERE expires_at <= $1 AND state = 'open' ORDER BY expires_at LIMIT $2)",
+        &[now_unix.try_into()?, TIDIED_ROWS_MAX.into()],
+    )
+    .await?;
+    tx.execute(
+        "DELETE FROM wake WHERE id IN \
+         (SELECT id FROM wake WHERE expires_at <= $1 AND state <> 'open' ORDER BY expires_at LIMIT $2)",
+        &[now_unix.saturating_sub(KEPT_SECONDS).try_into()?, TIDIED_ROWS_MAX.into()],
+    )
+    .await
+    .map(drop)
+}
+
+/// Open wakes, in order of arrival.
+///
+/// # Errors
+/// When the database fails or a row cannot be read.
+pub async fn list_open(tx: &mut ReadTx, limit: u32) -> Result<Vec<WakeRow>, StoreError> {
+    let rows = tx
+        .fetch_all(
+            "SELECT wake_id, node_id, reason, opened_at, expires_at, due_at, attempts \
+             FROM wake WHERE state = 'open' ORDER BY id LIMIT $1",
+            &values![limit],
+        )
+        .await?;
+    rows.iter().map(WakeRow::try_from).collect()
+}
