@@ -1,4 +1,4 @@
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::BoxFuture;
@@ -25,6 +25,12 @@ struct Inner {
     shared: Arc<Shared>,
     /// Kept after a failure until the database is closed: a process that is on its way out still acts on the network.
     lease: Mutex<Option<Arc<Lease>>>,
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database").field("stats", &self.stats()).finish_non_exhaustive()
+    }
 }
 
 impl Database {

@@ -25,7 +25,20 @@ enum Source {
 /// A statement that fails aborts the whole transaction, whatever its code makes of the error. The writer serves
 /// everybody: bound the rows of a transaction, and wait for nothing in it but the database. Above all never for a
 /// [`Commit`](crate::Commit), which comes only after it.
-pub struct Tx(ReadTx);
+pub struct Tx {
+    transaction: ReadTx,
+    savepoint: Savepoint,
+}
+
+/// Where the batch stands between two applications' transactions.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Savepoint {
+    None,
+    /// Open, and nothing was written since.
+    Clean,
+    /// Open, with a transaction in it that is to stay.
+    Kept,
+}
 
 impl ReadTx {
     pub(crate) fn new(transaction: Transaction<'static, Sqlite>) -> Self {
@@ -97,7 +110,10 @@ impl ReadTx {
 
 impl Tx {
     pub(crate) fn new(connection: SqliteConnection) -> Self {
-        Self(ReadTx { source: Source::Writer(connection), aborted: false })
+        Self {
+            transaction: ReadTx { source: Source::Writer(connection), aborted: false },
+            savepoint: Savepoint::None,
+        }
     }
 
     /// Runs a statement; gives the number of rows that it changed.
@@ -105,37 +121,61 @@ impl Tx {
     /// # Errors
     /// [`StorageError::Query`], or [`StorageError::Aborted`] after one.
     pub async fn execute(&mut self, sql: &'static str, params: &[Value]) -> Result<u64, StorageError> {
-        let done = self.0.query(sql, params)?.execute(self.0.connection()).await;
-        Ok(self.0.checked(done)?.rows_affected())
+        let done = self.transaction.query(sql, params)?.execute(self.transaction.connection()).await;
+        Ok(self.transaction.checked(done)?.rows_affected())
     }
 
     pub(crate) fn is_aborted(&self) -> bool {
-        self.0.aborted
+        self.transaction.aborted
     }
 
     /// A statement of the writer's own, outside the applications' transactions.
     pub(crate) async fn control(&mut self, query: Query) -> Result<(), sqlx::Error> {
-        query.execute(self.0.connection()).await.map(drop)
+        query.execute(self.transaction.connection()).await.map(drop)
     }
 
+    /// Starts the next application's transaction in the batch.
     pub(crate) async fn enter_savepoint(&mut self) -> Result<(), sqlx::Error> {
-        self.0.aborted = false;
-        self.control(sqlx::query("SAVEPOINT application")).await
+        self.transaction.aborted = false;
+        match self.savepoint {
+            Savepoint::None => self.control(sqlx::query("SAVEPOINT application")).await?,
+            Savepoint::Clean => {}
+            // Both in one trip to the connection's thread.
+            Savepoint::Kept => {
+                self.control(sqlx::query("RELEASE application; SAVEPOINT application")).await?
+            }
+        }
+        self.savepoint = Savepoint::Clean;
+        Ok(())
     }
 
-    pub(crate) async fn keep_savepoint(&mut self) -> Result<(), sqlx::Error> {
-        self.control(sqlx::query("RELEASE application")).await
+    /// The commit releases it, or whoever comes next.
+    pub(crate) fn keep_savepoint(&mut self) {
+        self.savepoint = Savepoint::Kept;
     }
 
     /// If SQLite has rolled the whole batch back by itself (disk full, IO error) then there is no savepoint to return
     /// to, and this fails, as it must.
     pub(crate) async fn undo_savepoint(&mut self) -> Result<(), sqlx::Error> {
-        self.control(sqlx::query("ROLLBACK TO application")).await?;
-        self.keep_savepoint().await
+        self.control(sqlx::query("ROLLBACK TO application")).await
+    }
+
+    /// For what needs no savepoint: under one SQLite copies every page before it writes to it.
+    pub(crate) async fn leave_savepoint(&mut self) -> Result<(), sqlx::Error> {
+        if self.savepoint != Savepoint::None {
+            self.control(sqlx::query("RELEASE application")).await?;
+            self.savepoint = Savepoint::None;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn commit(&mut self) -> Result<(), sqlx::Error> {
+        self.savepoint = Savepoint::None;
+        self.control(sqlx::query("COMMIT")).await
     }
 
     pub(crate) async fn close(self) -> Result<(), sqlx::Error> {
-        match self.0.source {
+        match self.transaction.source {
             Source::Writer(connection) => connection.close().await,
             Source::Pool(_) => Ok(()),
         }
@@ -147,12 +187,12 @@ impl Deref for Tx {
     type Target = ReadTx;
 
     fn deref(&self) -> &ReadTx {
-        &self.0
+        &self.transaction
     }
 }
 
 impl DerefMut for Tx {
     fn deref_mut(&mut self) -> &mut ReadTx {
-        &mut self.0
+        &mut self.transaction
     }
 }

@@ -141,11 +141,13 @@ impl Writer {
                     answers.push(Answer::Kv(answer));
                     done.kv_writes += 1;
                     done.kv_bytes += value.len() as u64;
+                    self.tx.leave_savepoint().await?;
                     self.tx.control(key.write(value)).await?;
                 }
                 Job::Remove { key, answer } => {
                     answers.push(Answer::Kv(answer));
                     done.kv_removes += 1;
+                    self.tx.leave_savepoint().await?;
                     self.tx.control(key.remove()).await?;
                 }
                 Job::Transaction(transaction) => {
@@ -155,7 +157,7 @@ impl Writer {
                     answers.push(answer);
                     match verdict {
                         Verdict::Keep => {
-                            self.tx.keep_savepoint().await?;
+                            self.tx.keep_savepoint();
                             done.transactions += 1;
                         }
                         Verdict::Undo => self.tx.undo_savepoint().await?,
@@ -165,7 +167,7 @@ impl Writer {
                 Job::Close => {}
             }
         }
-        self.tx.control(sqlx::query("COMMIT")).await?;
+        self.tx.commit().await?;
         Ok(done)
     }
 }

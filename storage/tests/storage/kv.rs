@@ -44,6 +44,18 @@ async fn the_last_call_wins_whatever_is_awaited_first() {
 }
 
 #[tokio::test]
+async fn a_batch_is_bounded_in_bytes() {
+    let folder = Folder::new();
+    let db = folder.open().await;
+    let commits: Vec<_> = ["a", "b", "c"].map(|key| db.kv().write("", "", key, vec![1; 9 << 20])).into();
+    for commit in commits {
+        commit.await.unwrap();
+    }
+    let stats = db.stats();
+    assert_eq!((stats.commits, stats.kv_writes, stats.kv_bytes), (2, 3, 27 << 20));
+}
+
+#[tokio::test]
 async fn a_write_whose_commit_is_dropped_is_made() {
     let folder = Folder::new();
     let db = folder.open().await;

@@ -75,6 +75,29 @@ async fn a_refused_transaction_takes_nothing_else_with_it() {
     assert_eq!((db.stats().commits, db.stats().transactions, db.stats().kv_writes), (1, 2, 1));
 }
 
+/// The writer keeps a savepoint open from one transaction to the next where it can.
+#[tokio::test]
+async fn refused_kept_and_key_value_writes_mix_in_one_batch() {
+    let folder = Folder::new();
+    let db = folder.open().await;
+    add_note(&db, 0, "there").await.unwrap();
+    let mut commits = Vec::new();
+    for round in 0..4 {
+        for id in [0, 10 + round, 0, 0, 20 + round, 30 + round] {
+            commits.push((id, add_note(&db, id, "mixed")));
+        }
+        drop(db.kv().write("", "", &round.to_string(), vec![1]));
+        commits.push((0, add_note(&db, 0, "mixed")));
+        drop(db.kv().remove("", "", "0"));
+    }
+    for (id, commit) in commits {
+        assert_eq!(commit.await.is_ok(), id != 0);
+    }
+    assert_eq!(note_ids(&db).await, [0, 10, 11, 12, 13, 20, 21, 22, 23, 30, 31, 32, 33]);
+    assert_eq!(db.kv().list("", "").await.unwrap(), ["1", "2", "3"]);
+    assert_eq!(db.stats().commits, 2);
+}
+
 #[tokio::test]
 async fn a_failed_statement_that_is_ignored_still_aborts_its_transaction() {
     let folder = Folder::new();
@@ -138,6 +161,8 @@ async fn closing_writes_what_is_queued() {
     for commit in commits {
         commit.await.unwrap();
     }
+    // At most 1,024 in one batch.
+    assert_eq!((db.stats().commits, db.stats().transactions, db.stats().queued), (3, 3000, 0));
     assert_eq!(note_ids(&folder.open().await).await.len(), 3000);
 }
 
