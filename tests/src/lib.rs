@@ -1,1 +1,18 @@
-//! tests
+//! The harness for tests on real nodes, and for the demo: a regtest bitcoind, `lsp-server` and `wallet` processes, and
+//! phones that start a wallet when a push comes.
+//!
+//! Nothing here names the time it takes for something to happen: [`wait::wait_until`] looks until it has. Whatever is started
+//! ends with its owner, and when the whole program is killed, a guardian process ends the rest.
+
+pub mod bitcoind;
+pub mod failure;
+pub mod folder;
+mod http;
+pub mod lsp;
+pub mod phone;
+pub mod ports;
+pub mod process;
+pub mod stage;
+mod text;
+pub mod wait;
+pub mod wallet;

@@ -1,0 +1,213 @@
+//! A regtest bitcoind that mines on demand.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::failure::Failure;
+use crate::ports::free_port;
+use crate::process::{self, Output, Process};
+use crate::wait::{SOON, Seen, wait_until};
+
+mod rpc;
+
+use rpc::Rpc;
+
+/// RPC user of every bitcoind here.
+pub const RPC_USER: &str = "lightning-rod";
+/// RPC password of every bitcoind here: it listens on the loopback address, for one test.
+pub const RPC_PASSWORD: &str = "regtest";
+
+const WALLET: &str = "miner";
+/// Blocks until a coinbase output can be spent.
+const COINBASE_MATURITY_BLOCKS: u32 = 100;
+/// How often another port is tried when somebody else took ours first.
+const STARTS_MAX: usize = 5;
+
+/// A running regtest bitcoind with a wallet that holds its coins.
+#[derive(Debug)]
+pub struct Bitcoind {
+    process: Process,
+    rpc: Rpc,
+    folder: PathBuf,
+    mining_address: String,
+}
+
+impl Bitcoind {
+    /// Starts one with its data in `folder`, and mines until it has coins to spend.
+    ///
+    /// # Errors
+    ///
+    /// When no bitcoind is found, or it does not start.
+    pub async fn start(folder: &Path, progress: &mut dyn FnMut(&str)) -> Result<Self, Failure> {
+        let exe = xtask::bitcoind::ensure(progress)?;
+        std::fs::create_dir_all(folder)
+            .map_err(|source| Failure::File { path: folder.to_owned(), source })?;
+        let mut last = None;
+        for _ in 0..STARTS_MAX {
+            match Self::try_start(&exe, folder).await {
+                Ok(mut bitcoind) => {
+                    bitcoind.mining_address = bitcoind.new_address().await?;
+                    bitcoind.mine(COINBASE_MATURITY_BLOCKS + 1).await?;
+                    return Ok(bitcoind);
+                }
+                Err(error @ Failure::Ended { .. }) => last = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| Failure::wrong("bitcoind was never started")))
+    }
+
+    async fn try_start(exe: &Path, folder: &Path) -> Result<Self, Failure> {
+        let port = free_port()?;
+        let log = folder.join("bitcoind.log");
+        let mut command = process::command(exe);
+        command
+            .args(["-regtest", "-server", "-listen=0", "-txindex", "-rest", "-printtoconsole=0"])
+            .args(["-fallbackfee=0.0001", "-addresstype=bech32", "-changetype=bech32"])
+            // Its blocks carry this machine's time, whatever mocked time a test asked for before.
+            .args(["-rpcbind=127.0.0.1", "-rpcallowip=127.0.0.1", "-rpcthreads=8", "-rpcworkqueue=64"])
+            .arg(format!("-rpcuser={RPC_USER}"))
+            .arg(format!("-rpcpassword={RPC_PASSWORD}"))
+            .arg(format!("-rpcport={port}"))
+            .arg(format!("-datadir={}", folder.display()));
+        let process = Process::start("bitcoind", command, Output::Log(&log))?;
+        let rpc = Rpc::new(port)?;
+        let mut bitcoind = Self { process, rpc, folder: folder.to_owned(), mining_address: String::new() };
+        wait_until("bitcoind to answer", SOON, async || {
+            if let Some(status) = bitcoind.process.ended() {
+                let stderr = std::fs::read_to_string(&log).unwrap_or_default();
+                return Err(Failure::Ended { name: "bitcoind".to_owned(), status, stderr });
+            }
+            match bitcoind.rpc.call::<Value>("getblockchaininfo", json!([])).await {
+                Ok(_) => Ok(Seen::Done(())),
+                Err(error) => Ok(Seen::NotYet(xtask::with_causes(&error))),
+            }
+        })
+        .await?;
+        let created = bitcoind.rpc.call::<Value>("createwallet", json!([WALLET])).await;
+        if created.is_err() {
+            // A bitcoind that was started again in the same folder has it already.
+            bitcoind.rpc.call::<Value>("loadwallet", json!([WALLET])).await?;
+        }
+        Ok(bitcoind)
+    }
+
+    /// `http://host:port` of its JSON-RPC interface.
+    pub fn rpc_url(&self) -> String {
+        self.rpc.url()
+    }
+
+    /// The port of its JSON-RPC interface.
+    pub fn rpc_port(&self) -> u16 {
+        self.rpc.port()
+    }
+
+    /// Its data folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The process group it runs in.
+    pub fn group(&self) -> i32 {
+        self.process.group()
+    }
+
+    /// Calls any RPC method.
+    ///
+    /// # Errors
+    ///
+    /// When bitcoind refuses, or answers something else than a `T`.
+    pub async fn call<T: DeserializeOwned>(&self, method: &str, params: Value) -> Result<T, Failure> {
+        self.rpc.call(method, params).await
+    }
+
+    /// The height of the best chain.
+    ///
+    /// # Errors
+    ///
+    /// When bitcoind does not answer.
+    pub async fn height(&self) -> Result<u32, Failure> {
+        self.call("getblockcount", json!([])).await
+    }
+
+    /// Mines blocks, which confirm everything in the memory pool.
+    ///
+    /// # Errors
+    ///
+    /// When bitcoind does not answer.
+    pub async fn mine(&self, blocks: u32) -> Result<(), Failure> {
+        let mined: Vec<String> = self.call("generatetoaddress", json!([blocks, self.mining_address])).await?;
+        if mined.len() == blocks as usize {
+            Ok(())
+        } else {
+            Err(Failure::wrong(format!("{} blocks were mined instead of {blocks}", mined.len())))
+        }
+    }
+
+    /// Mines one block whose time is `seconds` after the latest one's. Later blocks go on from there.
+    ///
+    /// # Errors
+    ///
+    /// When bitcoind does not answer.
+    pub async fn mine_later(&self, seconds: u64) -> Result<(), Failure> {
+        let tip: String = self.call("getbestblockhash", json!([])).await?;
+        let header: Value = self.call("getblockheader", json!([tip])).await?;
+        let time = header["time"].as_u64().ok_or_else(|| Failure::wrong("a block without a time"))?;
+        self.call::<Value>("setmocktime", json!([time + seconds])).await?;
+        self.mine(1).await
+    }
+
+    /// Sends satoshis to an address; they are there with the next block.
+    ///
+    /// # Errors
+    ///
+    /// When bitcoind refuses, for want of coins or because it is no address.
+    pub async fn send(&self, address: &str, amount_sat: u64) -> Result<(), Failure> {
+        let whole = amount_sat / 100_000_000;
+        let amount = format!("{whole}.{:08}", amount_sat % 100_000_000);
+        self.call::<String>("sendtoaddress", json!([address, amount])).await.map(|_| ())
+    }
+
+    /// A fresh address of the miner's wallet.
+    ///
+    /// # Errors
+    ///
+    /// When bitcoind does not answer.
+    pub async fn new_address(&self) -> Result<String, Failure> {
+        self.call("getnewaddress", json!([])).await
+    }
+
+    /// Transactions that wait for a block.
+    ///
+    /// # Errors
+    ///
+    /// When bitcoind does not answer.
+    pub async fn memory_pool(&self) -> Result<Vec<String>, Failure> {
+        self.call("getrawmempool", json!([])).await
+    }
+
+    /// Waits until `count` transactions wait for a block.
+    ///
+    /// # Errors
+    ///
+    /// When they do not come.
+    pub async fn wait_for_transactions(&self, count: usize) -> Result<(), Failure> {
+        wait_until(&format!("{count} transactions in the memory pool"), SOON, async || {
+            let found = self.memory_pool().await?.len();
+            Ok(if found >= count { Seen::Done(()) } else { Seen::NotYet(format!("{found}")) })
+        })
+        .await
+    }
+
+    /// Asks it to stop and waits until it has.
+    ///
+    /// # Errors
+    ///
+    /// When it does not end well.
+    pub async fn stop(self) -> Result<(), Failure> {
+        self.process.terminate(Duration::from_secs(60)).await
+    }
+}

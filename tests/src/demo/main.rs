@@ -1,0 +1,3 @@
+//! `demo`: two phones that are never online together pay each other.
+
+fn main() {}

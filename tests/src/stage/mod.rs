@@ -1,0 +1,181 @@
+//! A chain, one or two LSPs, a payer's and a payee's phone, and open channels between them.
+
+use std::time::{Duration, Instant};
+
+use crate::bitcoind::Bitcoind;
+use crate::failure::Failure;
+use crate::folder::Folder;
+use crate::lsp::{FeePolicy, Lsp};
+use crate::phone::Phone;
+
+mod balances;
+mod build;
+mod keep;
+
+pub use balances::Balances;
+pub use keep::Kept;
+
+/// How long a payment, or a wake, may take on a machine that may be busy.
+pub const PAYMENT_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// What to set up.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// One LSP for both phones, or one for each.
+    pub lsps: usize,
+    /// The payer's channels, in satoshi: all the payer's.
+    pub payer_channels_sat: Vec<u64>,
+    /// The payee's channel, in satoshi.
+    pub payee_channel_sat: u64,
+    /// How much of it is the payee's from the start: something, so that its balance is more than the reserve.
+    pub payee_share_sat: u64,
+    /// The announced channel between the LSPs, in satoshi.
+    pub lsps_channel_sat: u64,
+    /// Settings for all LSPs, such as `("payee.wait_secs", "5")`.
+    pub lsp_settings: Vec<(&'static str, &'static str)>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            lsps: 2,
+            payer_channels_sat: vec![1_000_000],
+            payee_channel_sat: 4_000_000,
+            payee_share_sat: 500_000,
+            lsps_channel_sat: 8_000_000,
+            lsp_settings: Vec::new(),
+        }
+    }
+}
+
+impl Setup {
+    /// As usual, with this many LSPs.
+    pub fn lsps(lsps: usize) -> Self {
+        Self { lsps, ..Self::default() }
+    }
+
+    /// With this many channels of the payer.
+    pub fn payer_channels(mut self, count: usize) -> Self {
+        self.payer_channels_sat = vec![1_000_000; count];
+        self
+    }
+
+    /// With a setting of all LSPs.
+    pub fn setting(mut self, key: &'static str, value: &'static str) -> Self {
+        self.lsp_settings.push((key, value));
+        self
+    }
+}
+
+/// What [`Setup`] asks for, running. If it is dropped without [`Stage::finish`], the test has failed: then it prints what
+/// everybody logged last.
+pub struct Stage {
+    /// The chain.
+    pub bitcoind: Bitcoind,
+    /// The payer's LSP, and the payee's if that is another one.
+    pub lsps: Vec<Lsp>,
+    /// Who pays.
+    pub payer: Phone,
+    /// Who is paid.
+    pub payee: Phone,
+    /// When all was up.
+    pub ready: Instant,
+    finished: bool,
+    /// Last, so that it is removed when everybody has ended.
+    folder: Option<Folder>,
+}
+
+/// The LSPs' terms: unlike each other, so that neither's fee can be taken for the other's.
+const FEES: [FeePolicy; 2] = [
+    FeePolicy { base_msat: 1_000, proportional_millionths: 100 },
+    FeePolicy { base_msat: 700, proportional_millionths: 250 },
+];
+
+/// How many lines of each log are shown when a test fails.
+const LOG_LINES: usize = 60;
+
+impl Stage {
+    /// Sets everything up, and returns when every channel is usable and the payer knows the way.
+    ///
+    /// # Errors
+    ///
+    /// When anything of it fails.
+    pub async fn new(setup: Setup) -> Result<Self, Failure> {
+        Self::new_with_progress(setup, &mut |text| eprintln!("{text}")).await
+    }
+
+    /// As [`Stage::new`], with a word before each step.
+    ///
+    /// # Errors
+    ///
+    /// When anything of it fails.
+    pub async fn new_with_progress(setup: Setup, progress: &mut dyn FnMut(&str)) -> Result<Self, Failure> {
+        build::build(setup, progress).await
+    }
+
+    /// The payer's LSP.
+    pub fn payers_lsp(&self) -> &Lsp {
+        &self.lsps[0]
+    }
+
+    /// The payee's LSP, which may be the same.
+    pub fn payees_lsp(&self) -> &Lsp {
+        &self.lsps[self.lsps.len() - 1]
+    }
+
+    /// To stop, kill and start the payer's LSP.
+    pub fn payers_lsp_mut(&mut self) -> &mut Lsp {
+        &mut self.lsps[0]
+    }
+
+    /// To stop, kill and start the payee's LSP.
+    pub fn payees_lsp_mut(&mut self) -> &mut Lsp {
+        let last = self.lsps.len() - 1;
+        &mut self.lsps[last]
+    }
+
+    /// Mines, and waits until the LSPs have seen it.
+    ///
+    /// # Errors
+    ///
+    /// When one does not keep up.
+    pub async fn mine(&self, blocks: u32) -> Result<(), Failure> {
+        self.bitcoind.mine(blocks).await?;
+        let height = self.bitcoind.height().await?;
+        for lsp in &self.lsps {
+            lsp.wait_for_height(height).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends everybody in good order.
+    ///
+    /// # Errors
+    ///
+    /// When one does not end well, or has logged an error.
+    pub async fn finish(mut self) -> Result<(), Failure> {
+        for lsp in &mut self.lsps {
+            lsp.stop().await?;
+        }
+        self.finished = true;
+        Ok(())
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if self.finished {
+            return;
+        }
+        for lsp in &self.lsps {
+            eprintln!("\n--- the end of {}'s log ---\n{}", lsp.name(), lsp.log_tail(LOG_LINES));
+        }
+        for phone in [&self.payer, &self.payee] {
+            let wallet = phone.wallet();
+            eprintln!("\n--- the end of {}'s log ---\n{}", wallet.name(), wallet.log_tail(LOG_LINES));
+            for push in phone.pushes() {
+                eprintln!("push: {:?}", push.body);
+            }
+        }
+    }
+}
