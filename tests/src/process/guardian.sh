@@ -20,7 +20,7 @@ while IFS=' ' read -r verb argument; do
     esac
 done
 for group in $groups; do
-    kill -KILL -- "-$group" 2>/dev/null
+    kill -s KILL -- "-$group" 2>/dev/null
 done
 printf %s "$folders" | while IFS= read -r folder; do
     rm -rf -- "$folder"
