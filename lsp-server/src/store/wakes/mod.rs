@@ -176,10 +176,24 @@ pub async fn end(
 /// pause for a minute, and begin anew then, unless somebody [`end`]s them meanwhile: a phone that comes and goes again
 /// at once has settled nothing.
 ///
+/// Answers how many seconds ago the latest push of these wakes was sent, if there was one.
+///
 /// # Errors
 /// When the database fails.
-pub async fn acknowledge(tx: &mut Tx, node_id: PublicKey, now_unix: u64) -> Result<(), StorageError> {
+pub async fn acknowledge(
+    tx: &mut Tx,
+    node_id: PublicKey,
+    now_unix: u64,
+) -> Result<Option<u64>, StorageError> {
     let node_id = node_id.serialize();
+    let latest = tx
+        .fetch_one(
+            "SELECT MAX(sent_at) AS sent_at FROM wake_attempt WHERE connected_after_seconds IS NULL \
+             AND wake IN (SELECT id FROM wake WHERE node_id = $1 AND state = 'open')",
+            &values![node_id],
+        )
+        .await?
+        .opt_u64("sent_at")?;
     tx.execute(
         "UPDATE wake_attempt SET connected_after_seconds = CASE WHEN sent_at < $2 THEN $2 - sent_at ELSE 0 END \
          WHERE connected_after_seconds IS NULL \
@@ -198,8 +212,8 @@ pub async fn acknowledge(tx: &mut Tx, node_id: PublicKey, now_unix: u64) -> Resu
          WHERE node_id = $1 AND state = 'open'",
         &[node_id.into(), (now_unix + REST_SECONDS).try_into()?],
     )
-    .await
-    .map(drop)
+    .await?;
+    Ok(latest.map(|sent_at| now_unix.saturating_sub(sent_at)))
 }
 
 /// A node has a new device: what waits for it is tried at once.

@@ -1,0 +1,259 @@
+//! The task that delivers: to whoever has just come, and, rescanning now and then, to whoever is here.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bitcoin::secp256k1::PublicKey;
+use futures::StreamExt;
+use futures::future::{BoxFuture, FutureExt};
+use futures::stream::FuturesUnordered;
+use protocol::wake::WakeReason;
+use storage::StorageError;
+use tokio::sync::Notify;
+
+use super::{Mailbox, WAKE_GROUP, wake_of};
+use crate::store::mailbox::{self, WaitingMessage};
+use crate::store::{StoreError, wakes};
+
+/// Between two rescans.
+const RESCAN_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Recipients that one transaction of the rescan looks at.
+const RESCANNED_MAX: u32 = 200;
+
+/// Recipients that are served at once.
+const SERVED_MAX: usize = 128;
+
+/// Messages that are handed over before a look at whether the recipient is still here. At 1.4 KB each they fit
+/// LDK's buffer for one peer.
+const HANDED_OVER_MAX: u32 = 50;
+
+/// A recipient that is still here after this time has what it was handed: LDK writes to the socket at once, and a phone
+/// that is gone has been noticed by then.
+const CONFIRM_AFTER: Duration = Duration::from_millis(300);
+
+/// When LDK takes no message for a peer that is connected: its buffer is full, or it is not quite there yet.
+const RETRY_AFTER: Duration = Duration::from_millis(200);
+
+/// After so many retries the next rescan tries again.
+const RETRIES_MAX: u32 = 50;
+
+/// After the database failed to answer.
+const ERROR_PAUSE: Duration = Duration::from_secs(1);
+
+/// Who is to be served, and who is being served.
+#[derive(Default)]
+pub(super) struct Round {
+    state: Mutex<RoundState>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct RoundState {
+    asked: HashSet<PublicKey>,
+    /// How often each recipient that is being served has connected since that began.
+    serving: HashMap<PublicKey, u64>,
+}
+
+impl Round {
+    /// There may be something for this peer.
+    pub(super) fn ask(&self, peer: PublicKey) {
+        self.lock().asked.insert(peer);
+        self.changed.notify_one();
+    }
+
+    pub(super) fn peer_connected(&self, peer: PublicKey) {
+        let mut state = self.lock();
+        if let Some(connections) = state.serving.get_mut(&peer) {
+            *connections += 1;
+        }
+        state.asked.insert(peer);
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Those to serve next. A peer that is being served stays asked for until that is over; the order of its messages
+    /// depends on it.
+    fn take(&self, room: usize) -> Vec<PublicKey> {
+        let mut state = self.lock();
+        let next: Vec<_> =
+            state.asked.iter().filter(|peer| !state.serving.contains_key(peer)).take(room).copied().collect();
+        for peer in &next {
+            state.asked.remove(peer);
+            state.serving.insert(*peer, 0);
+        }
+        next
+    }
+
+    fn served(&self, peer: PublicKey) {
+        self.lock().serving.remove(&peer);
+    }
+
+    fn connections(&self, peer: PublicKey) -> u64 {
+        self.lock().serving.get(&peer).copied().unwrap_or(0)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, RoundState> {
+        // Every change is a single step, so a panic elsewhere leaves nothing half done.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+type Serving<'a> = FuturesUnordered<BoxFuture<'a, PublicKey>>;
+
+impl Mailbox {
+    /// Delivers until the database is closed. It may be dropped at any time: what is not confirmed stays stored.
+    pub async fn run(self: Arc<Self>) {
+        let mut serving = Serving::new();
+        let rescan = tokio::time::sleep(Duration::ZERO);
+        tokio::pin!(rescan);
+        loop {
+            for peer in self.round.take(SERVED_MAX.saturating_sub(serving.len())) {
+                serving.push(self.serve_one(peer).boxed());
+            }
+            tokio::select! {
+                () = self.round.changed.notified() => {}
+                Some(peer) = serving.next() => self.round.served(peer),
+                () = &mut rescan => {
+                    let pause = match self.rescan().await {
+                        Ok(()) => RESCAN_INTERVAL,
+                        Err(StoreError::Storage(StorageError::Stopped | StorageError::NotCommitted(_))) => return,
+                        Err(error) => {
+                            tracing::error!(error = &error as &dyn std::error::Error, "the mailbox cannot be read");
+                            ERROR_PAUSE
+                        }
+                    };
+                    rescan.as_mut().reset(tokio::time::Instant::now() + pause);
+                }
+            }
+        }
+    }
+
+    /// Asks for everybody who is here and has messages, and sees to it that everybody else who has any is woken.
+    pub(super) async fn rescan(&self) -> Result<(), StoreError> {
+        let now_unix = self.clock.now_unix();
+        let dropped =
+            self.database.submit("tidy_mailbox", move |tx| Box::pin(mailbox::tidy(tx, now_unix))).await?;
+        if dropped > 0 {
+            tracing::info!(dropped, "messages waited too long for their recipients");
+        }
+        let mut after = None;
+        loop {
+            let recipients = self
+                .database
+                .read("mailbox_recipients", |tx| Box::pin(mailbox::recipients(tx, after, RESCANNED_MAX)))
+                .await?;
+            let Some(last) = recipients.last() else { return Ok(()) };
+            after = Some(*last);
+            let (here, away): (Vec<_>, Vec<_>) =
+                recipients.into_iter().partition(|recipient| self.node.is_connected(*recipient));
+            here.into_iter().for_each(|recipient| self.round.ask(recipient));
+            self.ensure_wakes(away, now_unix).await?;
+        }
+    }
+
+    async fn ensure_wakes(&self, mut recipients: Vec<PublicKey>, now_unix: u64) -> Result<(), StoreError> {
+        recipients.retain(|recipient| !self.node.is_announced(*recipient));
+        if recipients.is_empty() {
+            return Ok(());
+        }
+        let opened = self
+            .database
+            .submit("ensure_mailbox_wakes", move |tx| {
+                Box::pin(async move {
+                    let mut opened = false;
+                    for recipient in recipients {
+                        if let Some(expires_at) = mailbox::last_expiry(tx, recipient).await? {
+                            let wake = wake_of(recipient, expires_at, now_unix);
+                            opened |= wakes::ensure_open(tx, &wake).await?;
+                        }
+                    }
+                    Ok::<_, StorageError>(opened)
+                })
+            })
+            .await?;
+        if opened {
+            self.waker.nudge();
+        }
+        Ok(())
+    }
+
+    async fn serve_one(&self, peer: PublicKey) -> PublicKey {
+        if let Err(error) = self.serve(peer).await {
+            tracing::error!(%peer, error = &error as &dyn std::error::Error, "kept messages are not delivered");
+        }
+        peer
+    }
+
+    /// Delivers what waits for a peer, as long as it is here.
+    pub(super) async fn serve(&self, peer: PublicKey) -> Result<(), StorageError> {
+        let (mut after, mut retries) = (0, 0);
+        while self.node.is_connected(peer) && retries < RETRIES_MAX {
+            let connections = self.round.connections(peer);
+            // By way of the writer: whoever asked for the peer had queued the message before.
+            let waiting = self
+                .database
+                .submit("mailbox_waiting", move |tx| {
+                    Box::pin(async move { mailbox::waiting(tx, peer, after, HANDED_OVER_MAX).await })
+                })
+                .await?;
+            if waiting.is_empty() {
+                return Ok(());
+            }
+            let (handed_over, all) = self.hand_over(peer, waiting);
+            if let Some(last) = handed_over.last() {
+                (after, retries) = (*last, 0);
+                tokio::time::sleep(CONFIRM_AFTER).await;
+                let still_here = self.node.is_connected(peer) && self.round.connections(peer) == connections;
+                self.confirm(peer, handed_over, still_here).await?;
+                if !still_here {
+                    // What it may not have comes again, in order.
+                    after = 0;
+                }
+            }
+            if !all {
+                retries += 1;
+                tokio::time::sleep(RETRY_AFTER).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives LDK one message after the other until it takes no more. The ids of those taken, and whether it took all.
+    fn hand_over(&self, peer: PublicKey, waiting: Vec<WaitingMessage>) -> (Vec<i64>, bool) {
+        let mut handed_over = Vec::new();
+        for WaitingMessage { id, message } in waiting {
+            if let Err(error) = self.node.forward_onion(&message, peer) {
+                tracing::debug!(%peer, %error, "a kept message is not taken yet");
+                return (handed_over, false);
+            }
+            handed_over.push(id);
+        }
+        (handed_over, true)
+    }
+
+    async fn confirm(&self, peer: PublicKey, ids: Vec<i64>, still_here: bool) -> Result<(), StorageError> {
+        let messages = ids.len();
+        self.database
+            .submit("confirm_delivery", move |tx| {
+                Box::pin(async move {
+                    if !still_here {
+                        return mailbox::in_doubt(tx, &ids).await;
+                    }
+                    mailbox::delivered(tx, &ids).await?;
+                    if mailbox::last_expiry(tx, peer).await?.is_none() {
+                        wakes::end(tx, peer, WAKE_GROUP, WakeReason::OnionMessage).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .await?;
+        if still_here {
+            tracing::info!(%peer, messages, "delivered kept messages");
+        } else {
+            tracing::info!(%peer, messages, "the recipient left while it was given kept messages");
+        }
+        Ok(())
+    }
+}

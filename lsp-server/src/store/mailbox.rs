@@ -1,0 +1,309 @@
+//! Onion messages that wait for an offline peer.
+
+use bitcoin::hashes::{Hash, sha256};
+use bitcoin::secp256k1::PublicKey;
+use protocol::mailbox::{Admission, MailboxLimits, MailboxUsage, RefuseReason, Sender, Usage, admit};
+use storage::{ReadTx, Row, StorageError, Tx, Value, values};
+
+use super::StoreError;
+
+/// A message that was handed over so often, each time to a connection that did not last, counts as delivered.
+const DELIVERIES_MAX: u32 = 3;
+
+/// The most rows that one transaction tidies away.
+const TIDIED_ROWS_MAX: u32 = 500;
+
+/// A message to keep.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewMessage {
+    /// Whom it waits for.
+    pub recipient: PublicKey,
+    /// The peer that delivered it; `None` for this node itself.
+    pub previous_hop: Option<PublicKey>,
+    /// What that peer is to us.
+    pub sender: Sender,
+    /// The encoded `onion_message`.
+    pub message: Vec<u8>,
+    /// Now, in seconds since 1970.
+    pub received_at: u64,
+    /// When it is dropped, in seconds since 1970.
+    pub expires_at: u64,
+}
+
+/// What became of a [`NewMessage`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// It waits.
+    New,
+    /// The same packet waits already, and now does so for longer.
+    Again,
+    /// A bound refused it.
+    Refused(RefuseReason),
+}
+
+/// A message that waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitingMessage {
+    /// The row; later ones are larger.
+    pub id: i64,
+    /// The encoded `onion_message`.
+    pub message: Vec<u8>,
+}
+
+/// A message that waits, as operators see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MessageRow {
+    /// The row; later ones are larger.
+    pub id: i64,
+    /// Whom it waits for.
+    pub recipient: PublicKey,
+    /// The peer that delivered it; `None` for this node itself.
+    pub previous_hop: Option<PublicKey>,
+    /// Its length.
+    pub bytes: u64,
+    /// When it came, in seconds since 1970.
+    pub received_at: u64,
+}
+
+impl TryFrom<&Row> for MessageRow {
+    type Error = StoreError;
+
+    fn try_from(row: &Row) -> Result<Self, Self::Error> {
+        let key = |bytes: &[u8], column| {
+            PublicKey::from_slice(bytes).map_err(|_| StoreError::Column { table: "mailbox_message", column })
+        };
+        Ok(Self {
+            id: row.get_i64("id")?,
+            recipient: key(&row.get_blob("recipient")?, "recipient")?,
+            previous_hop: row
+                .opt_blob("previous_hop")?
+                .map(|bytes| key(&bytes, "previous_hop"))
+                .transpose()?,
+            bytes: row.get_u64("message_bytes")?,
+            received_at: row.get_u64("received_at")?,
+        })
+    }
+}
+
+/// Keeps a message, within the bounds.
+///
+/// # Errors
+/// When the database fails.
+pub async fn keep(tx: &mut Tx, new: &NewMessage, limits: &MailboxLimits) -> Result<Kept, StorageError> {
+    let recipient = new.recipient.serialize();
+    let message_hash = sha256::Hash::hash(&new.message).to_byte_array();
+    let expires_at = Value::try_from(new.expires_at)?;
+    let repeated = tx
+        .execute(
+            "UPDATE mailbox_message SET expires_at = $3 WHERE recipient = $1 AND message_hash = $2",
+            &[recipient.into(), message_hash.into(), expires_at.clone()],
+        )
+        .await?;
+    if repeated > 0 {
+        return Ok(Kept::Again);
+    }
+
+    let previous_hop = new.previous_hop.map(|peer| peer.serialize());
+    let usage = usage(tx, recipient, previous_hop).await?;
+    let message_bytes = u64::try_from(new.message.len()).map_err(|_| StorageError::ValueRange)?;
+    if let Admission::Refuse(reason) = admit(limits, &usage, new.sender, message_bytes) {
+        return Ok(Kept::Refused(reason));
+    }
+    tx.execute(
+        "INSERT INTO mailbox_message \
+         (recipient, previous_hop, message_hash, message, message_bytes, received_at, expires_at, deliveries) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, 0)",
+        &[
+            recipient.into(),
+            previous_hop.into(),
+            message_hash.into(),
+            (&new.message).into(),
+            message_bytes.try_into()?,
+            new.received_at.try_into()?,
+            expires_at,
+        ],
+    )
+    .await?;
+    tx.execute(
+        "UPDATE mailbox_total SET messages = messages + 1, bytes = bytes + $1 WHERE id = 1",
+        &[message_bytes.try_into()?],
+    )
+    .await?;
+    Ok(Kept::New)
+}
+
+async fn usage(
+    tx: &mut Tx,
+    recipient: [u8; 33],
+    previous_hop: Option<[u8; 33]>,
+) -> Result<MailboxUsage, StorageError> {
+    let of = |row: Row| {
+        Ok::<_, StorageError>(Usage { messages: row.get_u64("messages")?, bytes: row.get_u64("bytes")? })
+    };
+    let for_recipient = tx
+        .fetch_one(
+            "SELECT COUNT(*) AS messages, COALESCE(SUM(message_bytes), 0) AS bytes FROM mailbox_message \
+             WHERE recipient = $1",
+            &values![recipient],
+        )
+        .await?;
+    let from_sender = tx
+        .fetch_one(
+            "SELECT COUNT(*) AS messages, COALESCE(SUM(message_bytes), 0) AS bytes FROM mailbox_message \
+             WHERE recipient = $1 AND (previous_hop = $2 OR (previous_hop IS NULL AND $2 IS NULL))",
+            &values![recipient, previous_hop],
+        )
+        .await?;
+    let total = tx.fetch_one("SELECT messages, bytes FROM mailbox_total WHERE id = 1", &[]).await?;
+    Ok(MailboxUsage { recipient: of(for_recipient)?, sender: of(from_sender)?, total: of(total)? })
+}
+
+/// What waits for a recipient beyond row `after`, in order of arrival.
+///
+/// # Errors
+/// When the database fails.
+pub async fn waiting(
+    tx: &mut ReadTx,
+    recipient: PublicKey,
+    after: i64,
+    limit: u32,
+) -> Result<Vec<WaitingMessage>, StorageError> {
+    let rows = tx
+        .fetch_all(
+            "SELECT id, message FROM mailbox_message WHERE recipient = $1 AND id > $2 ORDER BY id LIMIT $3",
+            &values![recipient.serialize(), after, limit],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| Ok(WaitingMessage { id: row.get_i64("id")?, message: row.get_blob("message")? }))
+        .collect()
+}
+
+/// When the last of a recipient's messages expires, in seconds since 1970; `None` if none waits.
+///
+/// # Errors
+/// When the database fails.
+pub async fn last_expiry(tx: &mut ReadTx, recipient: PublicKey) -> Result<Option<u64>, StorageError> {
+    let row = tx
+        .fetch_one(
+            "SELECT MAX(expires_at) AS expires_at FROM mailbox_message WHERE recipient = $1",
+            &values![recipient.serialize()],
+        )
+        .await?;
+    row.opt_u64("expires_at")
+}
+
+/// Recipients for whom something waits, in the order of their ids, beyond `after`.
+///
+/// # Errors
+/// When the database fails or a row cannot be read.
+pub async fn recipients(
+    tx: &mut ReadTx,
+    after: Option<PublicKey>,
+    limit: u32,
+) -> Result<Vec<PublicKey>, StoreError> {
+    let after = after.map_or_else(Vec::new, |peer| peer.serialize().to_vec());
+    let rows = tx
+        .fetch_all(
+            "SELECT DISTINCT recipient FROM mailbox_message WHERE recipient > $1 ORDER BY recipient LIMIT $2",
+            &values![after, limit],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            PublicKey::from_slice(&row.get_blob("recipient")?)
+                .map_err(|_| StoreError::Column { table: "mailbox_message", column: "recipient" })
+        })
+        .collect()
+}
+
+/// The recipient has these messages.
+///
+/// # Errors
+/// When the database fails.
+pub async fn delivered(tx: &mut Tx, ids: &[i64]) -> Result<(), StorageError> {
+    for id in ids {
+        let row = tx
+            .fetch_optional(
+                "DELETE FROM mailbox_message WHERE id = $1 RETURNING message_bytes",
+                &values![*id],
+            )
+            .await?;
+        if let Some(row) = row {
+            subtract(tx, 1, row.get_i64("message_bytes")?).await?;
+        }
+    }
+    Ok(())
+}
+
+/// These messages were handed over, and the recipient was gone a moment later: nobody knows whether it has them. They are
+/// tried a few times more.
+///
+/// # Errors
+/// When the database fails.
+pub async fn in_doubt(tx: &mut Tx, ids: &[i64]) -> Result<(), StorageError> {
+    let mut given_up = Vec::new();
+    for id in ids {
+        let row = tx
+            .fetch_optional(
+                "UPDATE mailbox_message SET deliveries = deliveries + 1 WHERE id = $1 RETURNING deliveries",
+                &values![*id],
+            )
+            .await?;
+        if let Some(row) = row
+            && row.get_u32("deliveries")? >= DELIVERIES_MAX
+        {
+            given_up.push(*id);
+        }
+    }
+    delivered(tx, &given_up).await
+}
+
+/// Drops messages that waited too long, a bounded number of them. Answers how many.
+///
+/// # Errors
+/// When the database fails.
+pub async fn tidy(tx: &mut Tx, now_unix: u64) -> Result<u64, StorageError> {
+    let rows = tx
+        .fetch_all(
+            "DELETE FROM mailbox_message WHERE id IN \
+             (SELECT id FROM mailbox_message WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2) \
+             RETURNING message_bytes",
+            &[now_unix.try_into()?, TIDIED_ROWS_MAX.into()],
+        )
+        .await?;
+    let mut bytes = 0;
+    for row in &rows {
+        bytes += row.get_i64("message_bytes")?;
+    }
+    let messages = rows.len() as u64;
+    subtract(tx, messages, bytes).await?;
+    Ok(messages)
+}
+
+async fn subtract(tx: &mut Tx, messages: u64, bytes: i64) -> Result<(), StorageError> {
+    if messages == 0 {
+        return Ok(());
+    }
+    tx.execute(
+        "UPDATE mailbox_total SET messages = messages - $1, bytes = bytes - $2 WHERE id = 1",
+        &[messages.try_into()?, bytes.into()],
+    )
+    .await
+    .map(drop)
+}
+
+/// Messages that wait, in order of arrival.
+///
+/// # Errors
+/// When the database fails or a row cannot be read.
+pub async fn list(tx: &mut ReadTx, limit: u32) -> Result<Vec<MessageRow>, StoreError> {
+    let rows = tx
+        .fetch_all(
+            "SELECT id, recipient, previous_hop, message_bytes, received_at FROM mailbox_message \
+             ORDER BY id LIMIT $1",
+            &values![limit],
+        )
+        .await?;
+    rows.iter().map(MessageRow::try_from).collect()
+}

@@ -1,0 +1,203 @@
+//! The task: rescans the outbox, takes no input but a nudge, and may be dropped at any time. A wake whose pushes were under
+//! way then is due again when its lease runs out.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use futures::future::{BoxFuture, FutureExt, join_all};
+use futures::stream::FuturesUnordered;
+use notifier::{Push, Verdict, WakeId};
+use protocol::wake::WakeReason;
+use storage::StorageError;
+
+use super::Waker;
+use crate::store::StoreError;
+use crate::store::wakes::{self, Claim, ClaimedWake, DueWake, PendingPush, PushOutcome};
+
+/// Wakes whose pushes are under way at once. Each gateway bounds what one slow provider may take of them.
+const IN_FLIGHT_MAX: usize = 256;
+
+/// Wakes claimed in one transaction.
+const CLAIMED_MAX: usize = 32;
+
+/// A wake for a phone that is connected is looked at again after this time: it ends when its reason does, and counts
+/// again should the phone go before.
+const CONNECTED_RECHECK_SECONDS: u64 = 5;
+
+/// The longest pause between two looks at the outbox.
+const RESCAN_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Between two rounds of tidying.
+const TIDY_SECONDS: u64 = 60;
+
+/// After the database failed to answer.
+const ERROR_PAUSE: Duration = Duration::from_secs(1);
+
+/// Pushes under way, each with its record.
+pub(super) type InFlight<'a> = FuturesUnordered<BoxFuture<'a, ()>>;
+
+impl Waker {
+    /// Dispatches until the database is closed.
+    pub async fn run(self: Arc<Self>) {
+        let mut in_flight = InFlight::new();
+        let mut tidied_at = 0;
+        loop {
+            let pause = match self.round(&mut in_flight, &mut tidied_at).await {
+                Ok(pause) => pause,
+                Err(StoreError::Storage(StorageError::Stopped | StorageError::NotCommitted(_))) => return,
+                Err(error) => {
+                    tracing::error!(error = &error as &dyn std::error::Error, "the outbox cannot be read");
+                    ERROR_PAUSE
+                }
+            };
+            let wait = tokio::time::sleep(pause);
+            tokio::pin!(wait);
+            loop {
+                tokio::select! {
+                    () = &mut wait => break,
+                    () = self.nudged.notified(), if in_flight.len() < IN_FLIGHT_MAX => break,
+                    Some(()) = in_flight.next() => {}
+                }
+            }
+        }
+    }
+
+    /// Claims all that is due, or as much as may be under way, and says when to look again.
+    async fn round<'a>(
+        &'a self,
+        in_flight: &mut InFlight<'a>,
+        tidied_at: &mut u64,
+    ) -> Result<Duration, StoreError> {
+        let now_unix = self.clock.now_unix();
+        if now_unix.saturating_sub(*tidied_at) >= TIDY_SECONDS {
+            self.database.submit("tidy_wakes", move |tx| Box::pin(wakes::tidy(tx, now_unix))).await?;
+            *tidied_at = now_unix;
+        }
+        loop {
+            let room = IN_FLIGHT_MAX.saturating_sub(in_flight.len());
+            if room == 0 {
+                return Ok(RESCAN_INTERVAL);
+            }
+            if !self.claim_due(now_unix, room, in_flight).await? {
+                break;
+            }
+        }
+        let next = self
+            .database
+            .read::<_, StorageError, _>("next_wake", |tx| Box::pin(wakes::next_due(tx, now_unix)))
+            .await?;
+        let until_next = next.map(|due_at| Duration::from_secs(due_at.saturating_sub(self.clock.now_unix())));
+        Ok(until_next.unwrap_or(RESCAN_INTERVAL).clamp(Duration::from_millis(100), RESCAN_INTERVAL))
+    }
+
+    /// One transaction's worth of due wakes; false once there is no more.
+    pub(super) async fn claim_due<'a>(
+        &'a self,
+        now_unix: u64,
+        room: usize,
+        in_flight: &mut InFlight<'a>,
+    ) -> Result<bool, StoreError> {
+        let limit = u32::try_from(room.min(CLAIMED_MAX)).unwrap_or(1);
+        // By way of the writer: whoever nudged had queued its transaction before.
+        let due = self
+            .database
+            .submit("due_wakes", move |tx| Box::pin(async move { wakes::due(tx, now_unix, limit).await }))
+            .await?;
+        if due.is_empty() {
+            return Ok(false);
+        }
+        let due: Vec<(DueWake, Option<WakeId>)> = due
+            .into_iter()
+            .map(|wake| (wake, (!self.node.is_connected(wake.node_id)).then(|| self.fresh_id())))
+            .collect();
+        let limits = self.limits;
+        let claims = self
+            .database
+            .submit("claim_wakes", move |tx| {
+                Box::pin(async move {
+                    let mut claims = Vec::new();
+                    for (wake, id) in due {
+                        match id {
+                            Some(id) => {
+                                claims.push((wake, wakes::claim(tx, wake.id, now_unix, id, &limits).await?));
+                            }
+                            None => {
+                                wakes::postpone(tx, wake.id, now_unix + CONNECTED_RECHECK_SECONDS).await?;
+                            }
+                        }
+                    }
+                    Ok::<_, StoreError>(claims)
+                })
+            })
+            .await?;
+        for (DueWake { node_id, .. }, claim) in claims {
+            match claim {
+                Claim::Push(wake) => in_flight.push(self.push(wake).boxed()),
+                Claim::NoDevice { reason } => log_no_device(&node_id, reason),
+                Claim::Later => {
+                    tracing::debug!(%node_id, "all devices of the node have had enough pushes for now")
+                }
+                Claim::Gone => {}
+            }
+        }
+        Ok(true)
+    }
+
+    fn fresh_id(&self) -> WakeId {
+        let mut id = [0; 16];
+        id.copy_from_slice(&self.node.random_bytes()[..16]);
+        WakeId(id)
+    }
+
+    async fn push(&self, wake: ClaimedWake) {
+        let outcomes = join_all(wake.pushes.iter().map(|push| self.push_one(&wake, push))).await;
+        let now_unix = self.clock.now_unix();
+        let recorded = self.database.submit("finish_wake", move |tx| {
+            Box::pin(async move { wakes::finish(tx, &wake, &outcomes, now_unix).await })
+        });
+        if let Err(error) = recorded.await {
+            tracing::error!(error = &error as &dyn std::error::Error, "what came of a push is not recorded");
+        }
+    }
+
+    async fn push_one(&self, wake: &ClaimedWake, push: &PendingPush) -> PushOutcome {
+        let started = Instant::now();
+        let verdict = self.verdict(wake, push).await;
+        let answered_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let (node_id, wake_id, device) = (wake.node_id, wake.wake_id, push.device_id());
+        match &verdict {
+            Verdict::Accepted => tracing::info!(
+                %node_id, %wake_id, %device, reason = %wake.reason, answered_ms, "pushed"
+            ),
+            Verdict::RetryAfter(..) => tracing::info!(
+                %node_id, %wake_id, %device, reason = %wake.reason, %verdict, answered_ms, "a push is to be tried again"
+            ),
+            Verdict::TokenDead(_) | Verdict::BadPayload(_) | Verdict::Configuration(_) => tracing::warn!(
+                %node_id, %wake_id, %device, reason = %wake.reason, %verdict, answered_ms, "a push was refused"
+            ),
+        }
+        PushOutcome { push: push.clone(), verdict, answered_ms }
+    }
+
+    async fn verdict(&self, wake: &ClaimedWake, push: &PendingPush) -> Verdict {
+        let kind = push.target().kind;
+        let Some(gateway) = self.gateways.iter().find(|gateway| gateway.kind() == kind) else {
+            return Verdict::Configuration("this gateway is not configured".into());
+        };
+        let content = match Push::new(wake.reason.as_str(), wake.wake_id, wake.expires_at) {
+            Ok(content) => content,
+            Err(error) => return Verdict::BadPayload(error.to_string().into()),
+        };
+        // A gateway's own bounds end earlier; past the lease another attempt would be under way.
+        let lease = Duration::from_secs(wakes::LEASE_SECONDS);
+        match tokio::time::timeout(lease, gateway.push(push.target(), &content)).await {
+            Ok(verdict) => verdict,
+            Err(_) => Verdict::RetryAfter(None, "the gateway took too long".into()),
+        }
+    }
+}
+
+fn log_no_device(node_id: &bitcoin::secp256k1::PublicKey, reason: WakeReason) {
+    tracing::info!(%node_id, %reason, "a node should be woken and has no device; it is as soon as it registers one");
+}

@@ -1,0 +1,116 @@
+//! Wakes phones: takes what is due from the outbox, pushes, and records what came of it.
+
+mod dispatcher;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use bitcoin::secp256k1::PublicKey;
+use node::Node;
+use notifier::PushGateway;
+use protocol::api::admin::WakeView;
+use storage::Database;
+use tokio::sync::Notify;
+
+use crate::clock::Clock;
+use crate::store::StoreError;
+use crate::store::wakes::{self, WakeRow};
+
+pub use crate::store::wakes::WakeLimits;
+
+/// What the dispatcher asks of the node.
+pub trait WakeNode: Send + Sync + 'static {
+    /// The phone is here: there is no need to wake it.
+    fn is_connected(&self, peer: PublicKey) -> bool;
+
+    /// Fresh random bytes, for the opaque ids of wakes.
+    fn random_bytes(&self) -> [u8; 32];
+}
+
+impl WakeNode for Node {
+    fn is_connected(&self, peer: PublicKey) -> bool {
+        Self::is_connected(self, peer)
+    }
+
+    fn random_bytes(&self) -> [u8; 32] {
+        Self::random_bytes(self)
+    }
+}
+
+/// The dispatcher of wakes. What is to be sent is in the database ([`crate::store::wakes`]); this holds no state that a
+/// restart would lose.
+pub struct Waker {
+    database: Database,
+    node: Arc<dyn WakeNode>,
+    gateways: Vec<Arc<dyn PushGateway>>,
+    limits: WakeLimits,
+    clock: Arc<dyn Clock>,
+    nudged: Notify,
+}
+
+impl Waker {
+    /// A dispatcher that pushes through `gateways`, one of each kind.
+    pub fn new(
+        database: Database,
+        node: Arc<dyn WakeNode>,
+        gateways: Vec<Arc<dyn PushGateway>>,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Self> {
+        Self::with_limits(database, node, gateways, WakeLimits::default(), clock)
+    }
+
+    /// As [`Self::new`], with bounds of the caller's choice.
+    pub fn with_limits(
+        database: Database,
+        node: Arc<dyn WakeNode>,
+        gateways: Vec<Arc<dyn PushGateway>>,
+        limits: WakeLimits,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Self> {
+        Arc::new(Self { database, node, gateways, limits, clock, nudged: Notify::new() })
+    }
+
+    /// A wake was opened: look at once. May be called as soon as the transaction that opens it is queued.
+    pub fn nudge(&self) {
+        self.nudged.notify_one();
+    }
+
+    /// A peer is here: what it was to be woken for is acknowledged. Queues a transaction and returns.
+    pub fn on_peer_connected(&self, peer: PublicKey) {
+        let now_unix = self.clock.now_unix();
+        // Nobody waits for it: if it is lost with the process, the phone is woken once more.
+        drop(self.database.submit("acknowledge_wakes", move |tx| {
+            Box::pin(async move {
+                if let Some(seconds) = wakes::acknowledge(tx, peer, now_unix).await? {
+                    tracing::info!(%peer, seconds, "a woken phone is here");
+                }
+                Ok::<_, storage::StorageError>(())
+            })
+        }));
+    }
+
+    /// Open wakes, at most `limit`, in order of arrival.
+    ///
+    /// # Errors
+    /// When the database fails or a row cannot be read.
+    pub async fn list(&self, limit: u32) -> Result<Vec<WakeView>, StoreError> {
+        let rows = self.database.read("list_wakes", |tx| Box::pin(wakes::list_open(tx, limit))).await?;
+        Ok(rows.into_iter().map(WakeView::from).collect())
+    }
+}
+
+impl From<WakeRow> for WakeView {
+    fn from(row: WakeRow) -> Self {
+        Self {
+            // Before its first push, a wake has no id that anybody could ask for.
+            wake_id: row.wake_id.map_or_else(String::new, |id| notifier::WakeId(id).to_string()),
+            node_id: row.node_id,
+            reason: row.reason,
+            opened_at: row.opened_at,
+            expires_at: row.expires_at,
+            attempts: row.attempts,
+            next_attempt_at: (row.due_at < row.expires_at).then_some(row.due_at),
+        }
+    }
+}
