@@ -83,6 +83,8 @@ impl Lsp {
         let own = [
             ("lightning.fee_base_msat", fees.base_msat.to_string()),
             ("lightning.fee_proportional_millionths", fees.proportional_millionths.to_string()),
+            // The other LSP finds this one by it.
+            ("lightning.announced_addresses", listen.to_string()),
             // The phones' webhooks are on this machine, and without TLS.
             ("push.allow_private_addresses", "true".to_owned()),
         ];
@@ -118,7 +120,8 @@ impl Lsp {
         for (key, value) in &self.settings {
             command.env(format!("LSP__{}", key.to_uppercase().replace('.', "__")), value);
         }
-        command.arg("--data-dir").arg(&self.data_dir).args(arguments);
+        // Its logs are searched and shown as plain text.
+        command.env("NO_COLOR", "1").arg("--data-dir").arg(&self.data_dir).args(arguments);
         Ok(command)
     }
 

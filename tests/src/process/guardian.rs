@@ -7,12 +7,12 @@
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{ChildStdin, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 const SCRIPT: &str = include_str!("guardian.sh");
 
-static GUARDIAN: OnceLock<Mutex<ChildStdin>> = OnceLock::new();
+static GUARDIAN: OnceLock<Mutex<Child>> = OnceLock::new();
 
 /// From now on, the process group `group` ends when this program does.
 pub(crate) fn watch_group(group: i32) -> io::Result<()> {
@@ -34,6 +34,15 @@ pub(crate) fn leave_all() -> io::Result<()> {
     tell("leave")
 }
 
+/// Ends everything watched now, and returns when it has.
+pub(crate) fn end_all() {
+    if let Some(guardian) = GUARDIAN.get() {
+        let mut guardian = guardian.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(guardian.stdin.take());
+        let _ = guardian.wait();
+    }
+}
+
 fn tell(line: &str) -> io::Result<()> {
     let guardian = match GUARDIAN.get() {
         Some(guardian) => guardian,
@@ -43,18 +52,19 @@ fn tell(line: &str) -> io::Result<()> {
             GUARDIAN.get_or_init(|| Mutex::new(started))
         }
     };
-    let mut input = guardian.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut guardian = guardian.lock().unwrap_or_else(PoisonError::into_inner);
+    let input =
+        guardian.stdin.as_mut().ok_or_else(|| io::Error::other("the guardian has been told to end"))?;
     writeln!(input, "{line}")?;
     input.flush()
 }
 
-fn start() -> io::Result<ChildStdin> {
-    let mut child = Command::new("sh")
+fn start() -> io::Result<Child> {
+    Command::new("sh")
         .args(["-c", SCRIPT, "guardian"])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .process_group(0)
-        .spawn()?;
-    child.stdin.take().ok_or_else(|| io::Error::other("no pipe to the guardian"))
+        .spawn()
 }

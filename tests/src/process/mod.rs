@@ -147,6 +147,12 @@ pub(crate) async fn run(name: &str, command: Command, input: Option<&str>) -> Re
     Err(Failure::Ended { name: name.to_owned(), status, stderr: stderr.trim().to_owned() })
 }
 
+/// Ends every process that was started, removes every [`Folder`](crate::folder::Folder), and returns when that is
+/// done: for a program that is about to exit without its destructors.
+pub fn end_everything() {
+    guardian::end_all();
+}
+
 /// A command that gets nothing of ours from the environment but what is needed to run at all.
 pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
