@@ -1,0 +1,93 @@
+//! Acting on what is committed.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use node::PendingState;
+use protocol::hold::{HoldEvent, Part};
+use storage::Commit;
+
+use super::step::{Select, Stepped};
+use super::{Payments, lock};
+use crate::store::StoreError;
+
+impl Payments {
+    /// Queues a step now and acts once it is durable.
+    pub(super) fn step_and_act(self: &Arc<Self>, name: &'static str, select: Select, event: HoldEvent) {
+        let commit = self.submit_step(name, select, event);
+        self.act_on(commit);
+    }
+
+    /// Waits for the commit in a task of its own, then acts. If it never comes the database has failed and stops the
+    /// process; the next start finds what is durable.
+    pub(super) fn act_on(self: &Arc<Self>, commit: Commit<Vec<Stepped>, StoreError>) {
+        let this = self.clone();
+        tokio::spawn(async move {
+            match commit.await {
+                Ok(stepped) => stepped.into_iter().for_each(|stepped| this.act(stepped, None)),
+                Err(error) => tracing::error!(%error, "a hold was not stepped"),
+            }
+        });
+    }
+
+    /// Tells LDK. `unblocked_at` is when the unblock arrived, if this is its release.
+    pub(super) fn act(self: &Arc<Self>, stepped: Stepped, unblocked_at: Option<Instant>) {
+        let pid_hash = stepped.pid_hash;
+        let _span = tracing::info_span!("hold", %pid_hash, payer = %stepped.payer).entered();
+        if let Some(refusal) = &stepped.refused {
+            tracing::debug!(%refusal, "the event did not apply");
+        }
+        if !stepped.forward.is_empty() {
+            for part in &stepped.forward {
+                self.release(part);
+            }
+            self.node.flush_forwards();
+            let latency_us =
+                unblocked_at.map(|at| u64::try_from(at.elapsed().as_micros()).unwrap_or(u64::MAX));
+            if let Some(latency_us) = latency_us {
+                self.remember_latency(pid_hash, latency_us);
+            }
+            tracing::info!(parts = stepped.forward.len(), latency_us, "released");
+        }
+        for (part, cause) in &stepped.fail {
+            match self.node.fail_intercepted(part.intercept_id) {
+                Ok(()) => tracing::info!(intercept_id = %part.intercept_id, %cause, "failed back"),
+                Err(error) => {
+                    tracing::debug!(intercept_id = %part.intercept_id, %error, "nothing to fail back");
+                }
+            }
+        }
+        if !stepped.fail.is_empty() {
+            self.node.flush_forwards();
+            self.rescan.notify_one();
+        }
+        if let Some(outcome) = stepped.ended {
+            tracing::info!(?outcome, "the hold is over");
+        }
+        if stepped.woke {
+            self.waker.nudge();
+        }
+    }
+
+    fn release(self: &Arc<Self>, part: &Part) {
+        let id = part.intercept_id;
+        let Err(error) = self.node.forward_intercepted(id, part.next_hop_scid, part.outbound_amount) else {
+            lock(&self.told).remove(&id);
+            return;
+        };
+        // LDK keeps an HTLC whose channel cannot take it; if it has none of that name, the part is on its way already.
+        let payer = self.node.peer_of_channel(part.inbound_channel_id);
+        let kept = payer.is_some_and(|payer| {
+            self.node
+                .pending_inbound_htlcs(payer)
+                .iter()
+                .any(|htlc| htlc.intercept_id == id && htlc.state == PendingState::Committed)
+        });
+        let told = lock(&self.told).contains(&id);
+        tracing::warn!(intercept_id = %id, %error, kept, "LDK did not forward a released part");
+        if kept && told {
+            let event = HoldEvent::PartIntercepted(part.clone());
+            self.step_and_act("part_kept_by_ldk", Select::Part(id), event);
+        }
+    }
+}

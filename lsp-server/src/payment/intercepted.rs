@@ -1,0 +1,152 @@
+//! An HTLC has arrived and LDK asks what to do with it.
+
+use std::sync::Arc;
+
+use bitcoin::secp256k1::PublicKey;
+use lightning::ln::channelmanager::InterceptId;
+use lightning_types::payment::PaymentHash;
+use node::{InterceptedHtlc, PendingInboundHtlc, Replay};
+use protocol::deadline;
+use protocol::hold::{FailCause, HoldEvent, Part, PartState};
+use storage::{ReadTx, Tx};
+
+use super::step::{StepContext, step_in};
+use super::{PaymentLimits, Payments, lock};
+use crate::store::holds::{self, HoldRow, PayerUsage};
+use crate::store::{StoreError, parts};
+
+/// An HTLC that comes this many blocks after an ended hold's deadline is a payment of its own.
+const LATE_PART_BLOCKS: u32 = 6;
+
+/// Who sent an intercepted HTLC, and the hold that it falls under.
+struct Held {
+    hold_id: i64,
+    part: Part,
+}
+
+impl Payments {
+    /// Holds the HTLC if its payer has a hold on it, else lets it go. Answers Ok only when the part is queued to be stored,
+    /// or LDK has taken the forward; if the store cannot say whether there is a hold, LDK is told to ask again.
+    ///
+    /// # Errors
+    /// [`Replay`] when the database does not answer.
+    pub async fn on_intercepted(self: &Arc<Self>, htlc: InterceptedHtlc) -> Result<(), Replay> {
+        let (payment_hash, intercept_id) = (htlc.payment_hash, htlc.intercept_id);
+        let candidates = self
+            .db
+            .read("holds_naming", move |tx| Box::pin(candidates(tx, payment_hash, intercept_id)))
+            .await;
+        let candidates: Vec<HoldRow> = candidates.map_err(|error: StoreError| {
+            tracing::error!(%error, "cannot look for a hold; LDK asks again");
+            Replay
+        })?;
+        match self.held_by(&htlc, &candidates) {
+            Some(held) => self.hold(held),
+            None => self.let_go(htlc),
+        }
+        Ok(())
+    }
+
+    fn held_by(&self, htlc: &InterceptedHtlc, candidates: &[HoldRow]) -> Option<Held> {
+        candidates.iter().find_map(|row| {
+            let hold = &row.hold;
+            // LDK tells of a part again at every start.
+            if let Some(part) = hold.group().parts.iter().find(|part| part.intercept_id == htlc.intercept_id)
+            {
+                return Some(Held { hold_id: row.hold_id, part: part.clone() });
+            }
+            let deadline = hold.group().terms.deadline;
+            let was_for_it = deadline::part_fits(deadline, htlc.outgoing_expiry, deadline::MARGIN)
+                && self.node.height() < deadline.plus(LATE_PART_BLOCKS);
+            if hold.outcome().is_some() && !was_for_it {
+                return None;
+            }
+            let inbound = self.on_channel_of(hold.group().terms.payer, htlc)?;
+            Some(Held { hold_id: row.hold_id, part: part(htlc, &inbound) })
+        })
+    }
+
+    /// LDK's event names no source: the HTLC is the payer's if one of its channels has it.
+    fn on_channel_of(&self, payer: PublicKey, htlc: &InterceptedHtlc) -> Option<PendingInboundHtlc> {
+        let pending = self.node.pending_inbound_htlcs(payer);
+        pending.into_iter().find(|pending| pending.intercept_id == htlc.intercept_id)
+    }
+
+    fn hold(self: &Arc<Self>, held: Held) {
+        let Held { hold_id, part } = held;
+        lock(&self.told).insert(part.intercept_id);
+        let (intercept_id, payment_hash) = (part.intercept_id, part.payment_hash);
+        tracing::info!(%intercept_id, %payment_hash, amount = %part.inbound_amount, "an HTLC under a hold");
+        let context = self.step_context();
+        let limits = self.limits.clone();
+        let commit = self.db.submit_required("part_intercepted", move |tx| {
+            Box::pin(async move {
+                let stepped = admit(tx, &context, &limits, hold_id, part).await?;
+                Ok::<_, StoreError>(stepped.into_iter().collect())
+            })
+        });
+        self.act_on(commit);
+    }
+}
+
+async fn candidates(
+    tx: &mut ReadTx,
+    payment_hash: PaymentHash,
+    intercept_id: InterceptId,
+) -> Result<Vec<HoldRow>, StoreError> {
+    let mut rows = holds::naming(tx, payment_hash).await?;
+    if rows.is_empty() {
+        return Ok(rows);
+    }
+    // A part stays with the hold that it came under, even when its payer made a newer one since.
+    if let Some(hold_id) = parts::hold_of(tx, intercept_id).await?
+        && rows.iter().all(|row| row.hold_id != hold_id)
+        && let Some(row) = holds::load(tx, hold_id).await?
+    {
+        rows.insert(0, row);
+    }
+    Ok(rows)
+}
+
+fn part(htlc: &InterceptedHtlc, inbound: &PendingInboundHtlc) -> Part {
+    Part {
+        intercept_id: htlc.intercept_id,
+        payment_hash: htlc.payment_hash,
+        inbound_channel_id: inbound.channel_id,
+        inbound_htlc_id: inbound.htlc_id,
+        inbound_amount: htlc.inbound_amount,
+        outbound_amount: htlc.outbound_amount,
+        inbound_expiry: Some(inbound.expiry),
+        outgoing_expiry: htlc.outgoing_expiry,
+        next_hop_scid: htlc.next_hop_scid,
+        state: PartState::Held,
+    }
+}
+
+async fn admit(
+    tx: &mut Tx,
+    context: &StepContext,
+    limits: &PaymentLimits,
+    hold_id: i64,
+    part: Part,
+) -> Result<Option<super::step::Stepped>, StoreError> {
+    let payer = context.node.peer_of_channel(part.inbound_channel_id);
+    let usage = match payer {
+        Some(payer) => holds::usage(tx, payer).await?,
+        None => PayerUsage::default(),
+    };
+    let event = match over_limit(limits, &usage, &part) {
+        Some(cause) => HoldEvent::PartRefused { part, cause },
+        None => HoldEvent::PartIntercepted(part),
+    };
+    step_in(tx, context, hold_id, event).await
+}
+
+fn over_limit(limits: &PaymentLimits, usage: &PayerUsage, part: &Part) -> Option<FailCause> {
+    if part.inbound_amount < limits.hold_part_min {
+        return Some(FailCause::TooSmall);
+    }
+    let over = usage.held_htlcs >= limits.held_htlcs_per_peer_max
+        || usage.held_msat.saturating_add(part.inbound_amount.0) > limits.held_per_peer_max.0;
+    over.then_some(FailCause::OverLimit)
+}

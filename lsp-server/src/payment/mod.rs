@@ -1,0 +1,142 @@
+//! The payment driver: loads a hold, steps it, commits state and outbox together, then acts.
+//!
+//! The way of a payment through this folder: [`requests`] grants a hold, [`intercepted`] puts HTLCs under it, [`pending`]
+//! keeps the payer's message on its way, [`unblock`] releases, [`effects`] tells LDK, [`reconcile`] sees to it that
+//! every hold ends. [`payee`] is the other side: an HTLC for a phone that is asleep.
+
+mod effects;
+mod intercepted;
+mod payee;
+mod pending;
+mod reconcile;
+mod requests;
+mod step;
+mod unblock;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bitcoin::secp256k1::PublicKey;
+use lightning::ln::channelmanager::InterceptId;
+use node::{InboundHtlc, Node, intercept_id};
+use protocol::deadline::HoldLimits;
+use protocol::hold::HoldEvent;
+use protocol::ids::PidHash;
+use protocol::units::Msat;
+use storage::Database;
+use tokio::sync::{Notify, Semaphore};
+
+use crate::clock::Clock;
+use crate::mailbox::Mailbox;
+use crate::wake::Waker;
+use step::Select;
+
+/// How many releases' latencies are remembered for the admin API.
+const LATENCIES_MAX: usize = 1_000;
+
+/// The bounds of what is held.
+#[derive(Clone, Debug)]
+pub struct PaymentLimits {
+    /// Shortest and longest hold, in blocks.
+    pub hold: HoldLimits,
+    /// Live holds per payer.
+    pub holds_per_peer_max: u64,
+    /// HTLCs held per payer.
+    pub held_htlcs_per_peer_max: u64,
+    /// Their sum per payer.
+    pub held_per_peer_max: Msat,
+    /// A part below this cannot be claimed on chain at a profit.
+    pub hold_part_min: Msat,
+    /// How long an HTLC for an offline payee waits, in seconds.
+    pub payee_wait_secs: u64,
+    /// HTLCs that wait for offline payees at once.
+    pub payee_waits_max: usize,
+}
+
+/// The driver of all holds.
+pub struct Payments {
+    node: Arc<Node>,
+    db: Database,
+    waker: Arc<Waker>,
+    mailbox: Arc<Mailbox>,
+    clock: Arc<dyn Clock>,
+    limits: PaymentLimits,
+    /// HTLCs that LDK has told of since this process started; only these may be released.
+    told: Arc<Mutex<HashSet<InterceptId>>>,
+    /// How often a part was looked for in vain on the payer's channels.
+    missing: Mutex<HashMap<InterceptId, u32>>,
+    latencies_micros: Mutex<HashMap<PidHash, u64>>,
+    payee_waits: Arc<Semaphore>,
+    rescan: Notify,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Payments {
+    /// A driver; its tasks are [`Payments::run_reconcile`] and [`Payments::run_pending`].
+    pub fn new(
+        node: Arc<Node>,
+        db: Database,
+        waker: Arc<Waker>,
+        mailbox: Arc<Mailbox>,
+        clock: Arc<dyn Clock>,
+        limits: PaymentLimits,
+    ) -> Arc<Self> {
+        let payee_waits = Arc::new(Semaphore::new(limits.payee_waits_max));
+        Arc::new(Self {
+            node,
+            db,
+            waker,
+            mailbox,
+            clock,
+            limits,
+            told: Arc::default(),
+            missing: Mutex::default(),
+            latencies_micros: Mutex::default(),
+            payee_waits,
+            rescan: Notify::new(),
+        })
+    }
+
+    /// LDK's `PaymentForwarded`: the next hop claimed these.
+    pub fn on_forwarded(self: &Arc<Self>, inbound: &[InboundHtlc]) {
+        for htlc in inbound {
+            let peer = htlc.peer.or_else(|| self.node.peer_of_channel(htlc.channel_id));
+            let Some(peer) = peer else { continue };
+            let id = intercept_id(htlc.htlc_id, htlc.channel_id, peer);
+            self.step_and_act("part_claimed", Select::Part(id), HoldEvent::PartClaimed(id));
+        }
+        self.rescan.notify_one();
+    }
+
+    /// Something changed on a channel or a connection: look at every live hold now.
+    pub fn nudge(&self) {
+        self.rescan.notify_one();
+    }
+
+    /// A channel is gone: what was held on it cannot be released any more.
+    pub fn on_channel_closed(self: &Arc<Self>, peer: PublicKey, channel_id: lightning::ln::types::ChannelId) {
+        let event = HoldEvent::PayerChannelClosing(channel_id);
+        self.step_and_act("payer_channel_closed", Select::LiveOf(peer), event);
+    }
+
+    /// A payer went away with work undone: make sure that it is woken again.
+    pub fn on_peer_disconnected(self: &Arc<Self>, peer: PublicKey) {
+        self.step_and_act("payer_disconnected", Select::LiveOf(peer), HoldEvent::Restarted);
+    }
+
+    /// Microseconds from an unblock's arrival until LDK was told to forward, if it was since the start.
+    pub fn release_latency_micros(&self, pid_hash: PidHash) -> Option<u64> {
+        lock(&self.latencies_micros).get(&pid_hash).copied()
+    }
+
+    fn remember_latency(&self, pid_hash: PidHash, micros: u64) {
+        let mut latencies = lock(&self.latencies_micros);
+        if latencies.len() >= LATENCIES_MAX {
+            latencies.clear();
+        }
+        latencies.insert(pid_hash, micros);
+    }
+}

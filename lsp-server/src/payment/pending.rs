@@ -1,0 +1,76 @@
+//! Sends the payers' payment_pending again until it is answered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use node::Replay;
+
+use super::Payments;
+use super::unblock::PENDING_FIRST_RETRY_SECS;
+use crate::store::StoreError;
+use crate::store::pending::{self, PendingMessage};
+
+/// How often due packets are looked for.
+const PENDING_SCAN_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Packets sent in one scan.
+const PENDING_BATCH_MAX: u32 = 100;
+
+/// The longest pause between two sendings, in seconds.
+const PENDING_BACKOFF_SECS_MAX: u64 = 600;
+
+impl Payments {
+    /// Rescans for ever; takes no input and is idempotent.
+    pub async fn run_pending(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(PENDING_SCAN_INTERVAL).await;
+            if let Err(error) = self.send_due().await {
+                tracing::error!(%error, "kept payment_pending messages were not sent");
+            }
+        }
+    }
+
+    async fn send_due(&self) -> Result<(), StoreError> {
+        let now_unix = self.clock.now_unix();
+        let due = self
+            .db
+            .read("pending_due", move |tx| Box::pin(pending::due(tx, now_unix, PENDING_BATCH_MAX)))
+            .await?;
+        for message in due {
+            self.send_pending(&message).await;
+            let hold_id = message.hold_id;
+            let due_at = now_unix + backoff_secs(message.attempts);
+            self.db.submit("pending_sent", move |tx| Box::pin(pending::sent(tx, hold_id, due_at))).await?;
+        }
+        Ok(())
+    }
+
+    async fn send_pending(&self, message: &PendingMessage) {
+        let next_hop = message.next_hop;
+        let hold_id = message.hold_id;
+        if !self.node.is_connected(next_hop) && !self.node.channels_with(next_hop).is_empty() {
+            // The payee is a phone of ours and asleep: the mailbox keeps one copy of the same packet.
+            let kept = self.mailbox.on_intercepted(Some(message.payer), next_hop, message.message.clone());
+            if kept == Err(Replay) {
+                tracing::warn!(hold_id, "the mailbox does not take a payment_pending; it is tried again");
+            }
+            return;
+        }
+        let outcome = match self.node.connect_announced(next_hop).await {
+            Ok(()) => self.node.forward_onion(&message.message, next_hop),
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(()) => {
+                tracing::info!(hold_id, %next_hop, attempts = message.attempts + 1, "payment_pending sent again")
+            }
+            Err(error) => {
+                tracing::info!(hold_id, %next_hop, %error, "payment_pending could not be sent again")
+            }
+        }
+    }
+}
+
+fn backoff_secs(attempts: u32) -> u64 {
+    PENDING_FIRST_RETRY_SECS.saturating_mul(1 << attempts.min(10)).min(PENDING_BACKOFF_SECS_MAX)
+}

@@ -1,0 +1,197 @@
+//! What payers ask of us: block, cancel, status.
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use bitcoin::secp256k1::PublicKey;
+use node::ReplyTo;
+use protocol::deadline::{self, DeadlineError};
+use protocol::hold::{HoldEvent, HoldTerms};
+use protocol::ids::PidHash;
+use protocol::units::BlockHeight;
+use protocol::wire::{
+    BlockAnswer, HOLD_STATUSES_MAX, HoldStatus, Message, PaymentBlock, PaymentBlockAck, PaymentCancel,
+    PaymentStatus, PaymentStatusReply, RefusalReason,
+};
+use storage::{ReadTx, Tx};
+
+use super::step::Select;
+use super::{PaymentLimits, Payments};
+use crate::store::holds::{self, HoldRow};
+use crate::store::{StoreError, pending};
+
+impl Payments {
+    /// Answers one message of a payer. Others than these are none of an LSP's business.
+    pub async fn on_request(self: &Arc<Self>, message: Message, reply_to: Option<ReplyTo>) {
+        let Some(reply_to) = reply_to else {
+            tracing::debug!("a request without a reply path");
+            return;
+        };
+        let answer = match message {
+            Message::PaymentBlock(block) => Some(Message::PaymentBlockAck(self.block(&block).await)),
+            Message::PaymentCancel(cancel) => self.cancel(&cancel).await,
+            Message::PaymentStatus(status) => self.status(&status).await,
+            _ => None,
+        };
+        if let Some(answer) = answer
+            && let Err(error) = self.node.reply(reply_to, answer)
+        {
+            tracing::info!(%error, "an answer could not be sent; the payer asks again");
+        }
+    }
+
+    /// Grants or refuses a hold. What is acknowledged is durable.
+    async fn block(&self, block: &PaymentBlock) -> PaymentBlockAck {
+        let answer = match self.judge(block) {
+            Err(reason) => Err(reason),
+            Ok(granted) => self.store_block(block, granted).await.unwrap_or_else(|error| {
+                tracing::error!(%error, "a block request could not be stored");
+                Err(RefusalReason::Unavailable)
+            }),
+        };
+        let (pid_hash, payer) = (block.pid_hash, block.payer);
+        match &answer {
+            Ok(deadline) => tracing::info!(%pid_hash, %payer, %deadline, "hold granted"),
+            Err(reason) => tracing::info!(%pid_hash, %payer, %reason, "hold refused"),
+        }
+        let answer = match answer {
+            Ok(deadline) => BlockAnswer::Accepted { deadline },
+            Err(reason) => BlockAnswer::Refused { reason, text: None },
+        };
+        PaymentBlockAck { pid_hash, answer }
+    }
+
+    /// What can be said without the database.
+    fn judge(&self, block: &PaymentBlock) -> Result<BlockHeight, RefusalReason> {
+        block.verify(&self.node.node_id()).map_err(|_| RefusalReason::BadSignature)?;
+        let channels = self.node.channels_with(block.payer);
+        if channels.is_empty() {
+            return Err(RefusalReason::NoChannel);
+        }
+        if channels.iter().any(|channel| channel.is_announced) {
+            return Err(RefusalReason::ChannelAnnounced);
+        }
+        deadline::grant(block.deadline, self.node.height(), self.limits.hold).map_err(|error| match error {
+            DeadlineError::TooSoon { .. } => RefusalReason::DeadlineTooSoon,
+            _ => RefusalReason::DeadlineTooLate,
+        })
+    }
+
+    async fn store_block(
+        &self,
+        block: &PaymentBlock,
+        granted: BlockHeight,
+    ) -> Result<Result<BlockHeight, RefusalReason>, StoreError> {
+        let terms = HoldTerms {
+            payer: block.payer,
+            pid_hash: block.pid_hash,
+            payment_hashes: block.payment_hashes.clone(),
+            deadline: granted,
+        };
+        let requested = block.deadline;
+        let now_unix = self.clock.now_unix();
+        let limits = self.limits.clone();
+        self.db
+            .submit("block", move |tx| {
+                Box::pin(async move { grant_in(tx, &limits, &terms, requested, now_unix).await })
+            })
+            .await
+    }
+
+    async fn cancel(self: &Arc<Self>, cancel: &PaymentCancel) -> Option<Message> {
+        cancel.verify(&self.node.node_id()).ok()?;
+        let (payer, pid_hash) = (cancel.payer, cancel.pid_hash);
+        match self.cancel_hold(payer, pid_hash).await {
+            Ok(holds) => Some(Message::PaymentStatusReply(PaymentStatusReply::new(holds))),
+            Err(error) => {
+                tracing::error!(%pid_hash, %error, "a cancel could not be stored");
+                None
+            }
+        }
+    }
+
+    /// Cancels a hold unless it is released already; answers what became of it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn cancel_hold(
+        self: &Arc<Self>,
+        payer: PublicKey,
+        pid_hash: PidHash,
+    ) -> Result<Vec<HoldStatus>, StoreError> {
+        let found =
+            self.db.read("hold_of_payer", move |tx| Box::pin(holds::find(tx, payer, pid_hash))).await?;
+        if let Some(row) = found {
+            let stepped = self.submit_step("cancel", Select::Hold(row.hold_id), HoldEvent::Cancelled).await?;
+            stepped.into_iter().for_each(|stepped| self.act(stepped, None));
+        }
+        self.db
+            .read("hold_status", move |tx| {
+                Box::pin(async move {
+                    let rows: Vec<_> = holds::find(tx, payer, pid_hash).await?.into_iter().collect();
+                    statuses(tx, &rows).await
+                })
+            })
+            .await
+    }
+
+    async fn status(&self, status: &PaymentStatus) -> Option<Message> {
+        status.verify(&self.node.node_id()).ok()?;
+        let (payer, pid_hash) = (status.payer, status.pid_hash);
+        let holds = self
+            .db
+            .read("hold_status", move |tx| {
+                Box::pin(async move {
+                    let rows = match pid_hash {
+                        Some(pid_hash) => holds::find(tx, payer, pid_hash).await?.into_iter().collect(),
+                        None => holds::of_payer(tx, payer, HOLD_STATUSES_MAX as u32 + 1).await?,
+                    };
+                    statuses(tx, &rows).await
+                })
+            })
+            .await;
+        match holds {
+            Ok(holds) => Some(Message::PaymentStatusReply(PaymentStatusReply::new(holds))),
+            Err(error) => {
+                let error: StoreError = error;
+                tracing::error!(%error, "a status could not be read");
+                None
+            }
+        }
+    }
+}
+
+async fn statuses(tx: &mut ReadTx, rows: &[HoldRow]) -> Result<Vec<HoldStatus>, StoreError> {
+    let mut statuses = Vec::with_capacity(rows.len());
+    for row in rows {
+        statuses.push(row.hold.status(pending::is_kept(tx, row.hold_id).await?));
+    }
+    Ok(statuses)
+}
+
+/// (payer, pid_hash) is unique for good: the same request gets the same answer, any other is refused.
+async fn grant_in(
+    tx: &mut Tx,
+    limits: &PaymentLimits,
+    terms: &HoldTerms,
+    requested: BlockHeight,
+    now_unix: u64,
+) -> Result<Result<BlockHeight, RefusalReason>, StoreError> {
+    if let Some(known) = holds::find(tx, terms.payer, terms.pid_hash).await? {
+        let granted = &known.hold.group().terms;
+        let same = granted.payment_hashes == terms.payment_hashes && known.requested_deadline == requested;
+        return Ok(if same { Ok(granted.deadline) } else { Err(RefusalReason::PidReused) });
+    }
+    for payment_hash in &terms.payment_hashes {
+        if holds::any_live_naming(tx, terms.payer, *payment_hash).await? {
+            return Ok(Err(RefusalReason::HashAlreadyHeld));
+        }
+    }
+    if holds::usage(tx, terms.payer).await?.holds >= limits.holds_per_peer_max {
+        return Ok(Err(RefusalReason::TooManyHolds));
+    }
+    holds::insert(tx, terms, requested, now_unix).await?;
+    Ok(Ok(terms.deadline))
+}

@@ -1,0 +1,198 @@
+//! One step of one or more holds, inside the ordered writer: load, step, save, outbox.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+
+use bitcoin::secp256k1::PublicKey;
+use lightning::ln::channelmanager::InterceptId;
+use node::Node;
+use protocol::deadline;
+use protocol::hold::{Effect, FailCause, Hold, HoldEvent, HoldOutcome, Part, step};
+use protocol::ids::PidHash;
+use protocol::units::{BlockHeight, Msat};
+use storage::{Commit, Tx};
+
+use super::{Payments, lock};
+use crate::store::wakes::{self, NewWake};
+use crate::store::{StoreError, holds, parts, pending};
+
+/// Seconds that a block takes, for turning block deadlines into push expiries.
+const BLOCK_SECS: u64 = 600;
+
+/// A wake is worth sending at least this long.
+const WAKE_SECS_MIN: u64 = 3_600;
+
+/// Which holds an event is for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Select {
+    /// One hold.
+    Hold(i64),
+    /// The hold that a part came under.
+    Part(InterceptId),
+    /// The live holds that a pid releases.
+    PidHash(PidHash),
+    /// A payer's live holds.
+    LiveOf(PublicKey),
+}
+
+/// A stepped and stored hold, and what is to be done now that it is durable.
+#[derive(Clone, Debug)]
+pub(super) struct Stepped {
+    pub(super) payer: PublicKey,
+    pub(super) pid_hash: PidHash,
+    pub(super) forward: Vec<Part>,
+    pub(super) fail: Vec<(Part, FailCause)>,
+    pub(super) ended: Option<HoldOutcome>,
+    pub(super) woke: bool,
+    /// Why the event did not apply, if it did not.
+    pub(super) refused: Option<protocol::hold::StepError>,
+}
+
+/// What a step needs besides the transaction.
+#[derive(Clone)]
+pub(super) struct StepContext {
+    pub(super) node: Arc<Node>,
+    pub(super) told: Arc<Mutex<HashSet<InterceptId>>>,
+    pub(super) now_unix: u64,
+}
+
+impl Payments {
+    pub(super) fn step_context(&self) -> StepContext {
+        StepContext { node: self.node.clone(), told: self.told.clone(), now_unix: self.clock.now_unix() }
+    }
+
+    /// Queues the step in this call, so that it is durable no later than LDK's next write. The commit must be acted on:
+    /// see [`Payments::act_on`].
+    pub(super) fn submit_step(
+        &self,
+        name: &'static str,
+        select: Select,
+        event: HoldEvent,
+    ) -> Commit<Vec<Stepped>, StoreError> {
+        let context = self.step_context();
+        self.db.submit_required(name, move |tx| {
+            Box::pin(async move {
+                let mut stepped = Vec::new();
+                for hold_id in selected(tx, select).await? {
+                    stepped.extend(step_in(tx, &context, hold_id, event.clone()).await?);
+                }
+                Ok(stepped)
+            })
+        })
+    }
+}
+
+async fn selected(tx: &mut Tx, select: Select) -> Result<Vec<i64>, StoreError> {
+    Ok(match select {
+        Select::Hold(hold_id) => vec![hold_id],
+        Select::Part(id) => parts::hold_of(tx, id).await?.into_iter().collect(),
+        Select::PidHash(pid_hash) => holds::live_ids_by_pid_hash(tx, pid_hash).await?,
+        Select::LiveOf(payer) => holds::live_ids_of(tx, payer).await?,
+    })
+}
+
+/// Steps one hold and stores it with its outbox rows. A hold whose rows cannot be read is left alone and reported: it is
+/// neither forwarded nor failed, and LDK fails it in time.
+pub(super) async fn step_in(
+    tx: &mut Tx,
+    context: &StepContext,
+    hold_id: i64,
+    event: HoldEvent,
+) -> Result<Option<Stepped>, StoreError> {
+    let before = match holds::load(tx, hold_id).await {
+        Ok(Some(before)) => before,
+        Ok(None) => return Ok(None),
+        Err(error @ (StoreError::Hold { .. } | StoreError::Column { .. })) => {
+            tracing::error!(hold_id, %error, cause = ?std::error::Error::source(&error), "a hold is left alone");
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    let terms = &before.hold.group().terms;
+    let (payer, pid_hash) = (terms.payer, terms.pid_hash);
+    let mut stepped =
+        Stepped { payer, pid_hash, forward: vec![], fail: vec![], ended: None, woke: false, refused: None };
+    let height = context.node.height();
+    let first = match step(before.hold.clone(), event, height) {
+        Ok(first) => first,
+        Err(refusal) => {
+            stepped.refused = Some(refusal);
+            return Ok(Some(stepped));
+        }
+    };
+    let mut hold = first.hold;
+    let mut effects = first.effects;
+    if effects.contains(&Effect::CheckRoutes) {
+        let carriable = carriable(&context.node, &hold, &lock(&context.told));
+        // Stepped in the same transaction: a release costs one commit of ours.
+        if let Ok(second) = step(hold.clone(), HoldEvent::Carriable { parts: carriable }, height) {
+            hold = second.hold;
+            effects.extend(second.effects);
+        }
+    }
+    holds::save(tx, &before, &hold, context.now_unix).await?;
+    for effect in effects {
+        match effect {
+            Effect::CheckRoutes => {}
+            Effect::Forward { parts } => {
+                stepped.forward.extend(parts.iter().filter_map(|id| find(&hold, *id)))
+            }
+            Effect::Fail { part, cause } => stepped.fail.extend(find(&hold, part).map(|part| (part, cause))),
+            Effect::Wake { reason } => {
+                let wake = NewWake {
+                    node_id: payer,
+                    reason,
+                    group: pid_hash.0,
+                    expires_at_unix: context.now_unix + wake_secs(&hold, height),
+                    now_unix: context.now_unix,
+                };
+                wakes::open(tx, &wake).await?;
+                stepped.woke = true;
+            }
+            Effect::EndWakes { reason } => wakes::end(tx, payer, pid_hash.0, reason).await?,
+            Effect::DropPending => pending::drop_for(tx, hold_id).await?,
+            Effect::Ended(outcome) => stepped.ended = Some(outcome),
+        }
+    }
+    Ok(Some(stepped))
+}
+
+fn find(hold: &Hold, id: InterceptId) -> Option<Part> {
+    hold.group().parts.iter().find(|part| part.intercept_id == id).cloned()
+}
+
+/// Until LDK would close the payer's channel over the part that runs out first.
+fn wake_secs(hold: &Hold, height: BlockHeight) -> u64 {
+    hold.group()
+        .parts
+        .iter()
+        .filter(|part| part.waits_for_payer())
+        .filter_map(|part| part.inbound_expiry)
+        .map(|expiry| u64::from(deadline::settle_window(expiry, height)) * BLOCK_SECS)
+        .min()
+        .unwrap_or_default()
+        .max(WAKE_SECS_MIN)
+}
+
+/// The held parts that could all be forwarded now: LDK has told of them, and per outgoing channel their sum fits.
+pub(super) fn carriable(node: &Node, hold: &Hold, told: &HashSet<InterceptId>) -> HashSet<InterceptId> {
+    let mut sums: HashMap<u64, Msat> = HashMap::new();
+    for part in hold.group().held() {
+        let sum = sums.entry(part.next_hop_scid).or_default();
+        *sum = Msat(sum.0.saturating_add(part.outbound_amount.0));
+    }
+    let channels: HashMap<u64, _> =
+        sums.keys().filter_map(|scid| node.carry(*scid).map(|carry| (*scid, carry))).collect();
+    hold.group()
+        .held()
+        .filter(|part| told.contains(&part.intercept_id))
+        .filter(|part| {
+            channels.get(&part.next_hop_scid).is_some_and(|carry| {
+                carry.is_usable
+                    && part.outbound_amount >= carry.next_htlc_min
+                    && sums.get(&part.next_hop_scid).is_some_and(|sum| *sum <= carry.next_htlc_max)
+            })
+        })
+        .map(|part| part.intercept_id)
+        .collect()
+}

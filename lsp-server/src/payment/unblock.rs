@@ -1,0 +1,132 @@
+//! The pid has come.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use node::{ForwardVerdict, ForwardedOnion};
+use protocol::hold::HoldEvent;
+use protocol::ids::{Pid, PidHash};
+
+use super::Payments;
+use super::step::Select;
+use crate::store::{StoreError, holds, pending};
+
+/// While a next hop's channel comes up, a released hold is tried again at this pace ...
+const RELEASE_RETRY_INTERVAL: Duration = Duration::from_millis(50);
+
+/// ... this often, before it is left to the rescan.
+const RELEASE_RETRIES_MAX: u32 = 100;
+
+/// The payer's packet was forwarded as it came; it is sent again after this long without an answer.
+pub(super) const PENDING_FIRST_RETRY_SECS: u64 = 10;
+
+impl Payments {
+    /// A message that passes through carries one of our fields. Synchronous: LDK's delivering thread waits.
+    pub fn on_forwarding(self: &Arc<Self>, seen: ForwardedOnion) -> ForwardVerdict {
+        let arrived = Instant::now();
+        if let Some(pid) = seen.payment_unblock {
+            let this = self.clone();
+            tokio::spawn(async move {
+                if let Err(error) = this.unblock(pid, arrived).await {
+                    tracing::error!(%error, "an unblock was not recorded; the payee repeats it");
+                }
+            });
+            // An unblock ends here unless the payer is here to see it: it is no reason to wake anybody.
+            let payer_is_here = seen.next_hop.is_some_and(|payer| self.node.is_connected(payer));
+            return if payer_is_here { ForwardVerdict::Forward } else { ForwardVerdict::Consume };
+        }
+        if let (Some(pid_hash), Some(next_hop), Some(message)) =
+            (seen.payment_pending_for, seen.next_hop, seen.outgoing)
+        {
+            self.keep_pending(pid_hash, next_hop, message);
+        }
+        ForwardVerdict::Forward
+    }
+
+    /// Releases what this pid releases. An unknown pid changes nothing.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn unblock(self: &Arc<Self>, pid: Pid, arrived: Instant) -> Result<bool, StoreError> {
+        let pid_hash = pid.hash();
+        let known = self
+            .db
+            .read("holds_by_pid_hash", move |tx| Box::pin(holds::live_ids_by_pid_hash(tx, pid_hash)))
+            .await?;
+        if known.is_empty() {
+            tracing::debug!(%pid_hash, "an unblock for no live hold");
+            return Ok(false);
+        }
+        let stepped = self.submit_step("unblock", Select::PidHash(pid_hash), HoldEvent::Unblocked).await?;
+        let mut waiting = false;
+        for stepped in stepped {
+            waiting |= stepped.forward.is_empty() && stepped.ended.is_none();
+            self.act(stepped, Some(arrived));
+        }
+        if waiting {
+            self.retry_release(pid_hash, arrived);
+        }
+        Ok(true)
+    }
+
+    /// A payee that has just connected may not have its channel up yet.
+    fn retry_release(self: &Arc<Self>, pid_hash: PidHash, arrived: Instant) {
+        let this = self.clone();
+        tokio::spawn(async move {
+            for _ in 0..RELEASE_RETRIES_MAX {
+                tokio::time::sleep(RELEASE_RETRY_INTERVAL).await;
+                match this.try_release(pid_hash, arrived).await {
+                    Ok(true) => return,
+                    Ok(false) => {}
+                    Err(error) => {
+                        tracing::error!(%error, "a release could not be tried");
+                        return;
+                    }
+                }
+            }
+        });
+    }
+
+    /// True when nothing is left to release.
+    async fn try_release(self: &Arc<Self>, pid_hash: PidHash, arrived: Instant) -> Result<bool, StoreError> {
+        let rows = self
+            .db
+            .read("holds_by_pid_hash", move |tx| Box::pin(holds::find_by_pid_hash(tx, pid_hash)))
+            .await?;
+        let mut over = true;
+        for row in rows {
+            if row.hold.group().held().next().is_none() {
+                continue;
+            }
+            match self.release_event(&row.hold) {
+                Some(event) => {
+                    let stepped = self.submit_step("release", Select::Hold(row.hold_id), event).await?;
+                    stepped.into_iter().for_each(|stepped| self.act(stepped, Some(arrived)));
+                }
+                None => over = false,
+            }
+        }
+        Ok(over)
+    }
+
+    /// Takes a payment_pending into our care, if it belongs to a hold that waits for its unblock.
+    fn keep_pending(&self, pid_hash: PidHash, next_hop: bitcoin::secp256k1::PublicKey, message: Vec<u8>) {
+        let due_at = self.clock.now_unix() + PENDING_FIRST_RETRY_SECS;
+        let commit = self.db.submit("keep_pending", move |tx| {
+            Box::pin(async move {
+                for hold_id in holds::waiting_ids_by_pid_hash(tx, pid_hash).await? {
+                    pending::keep(tx, hold_id, next_hop, &message, due_at).await?;
+                }
+                Ok::<_, StoreError>(())
+            })
+        });
+        tokio::spawn(async move {
+            match commit.await {
+                Ok(()) => tracing::info!(%pid_hash, %next_hop, "payment_pending is in our care"),
+                Err(error) => {
+                    tracing::error!(%pid_hash, %error, "payment_pending was not kept; the payer asks")
+                }
+            }
+        });
+    }
+}

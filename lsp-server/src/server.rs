@@ -1,0 +1,322 @@
+//! The server: its parts put together, and LDK's events handed to the part that they are for.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use bitcoin::secp256k1::PublicKey;
+use futures::future::BoxFuture;
+use node::{ForwardVerdict, ForwardedOnion, IncomingMessage, Node, NodeEvent, NodeHandler, Replay, ReplyTo};
+use notifier::PushGateway;
+use notifier::webhook::{WebhookConfig, WebhookGateway};
+use protocol::api::admin::{HoldDetail, HoldSummary};
+use protocol::deadline::{HOLD_BLOCKS_MIN, HoldLimits};
+use protocol::ids::{Pid, PidHash};
+use protocol::units::BlockHeight;
+use protocol::wire::Message;
+use storage::{Database, ReadTx};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinHandle;
+
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, load_seed};
+use crate::error::ServerError;
+use crate::mailbox::Mailbox;
+use crate::payment::{PaymentLimits, Payments};
+use crate::store::holds::{self, HoldRow};
+use crate::store::{self, StoreError, pending};
+use crate::wake::Waker;
+
+/// Requests of payers that wait for an answer; what comes beyond is dropped, and the payer asks again.
+const REQUESTS_QUEUED_MAX: usize = 1_000;
+
+/// Requests that are worked on at once.
+const REQUESTS_AT_ONCE_MAX: usize = 64;
+
+/// HTLCs that wait for sleeping payees at once.
+const PAYEE_WAITS_MAX: usize = 1_000;
+
+/// Holds that `holds list` shows.
+const HOLDS_LISTED_MAX: u32 = 1_000;
+
+/// A running LSP.
+pub struct Server {
+    config: Config,
+    db: Database,
+    node: Arc<Node>,
+    payments: Arc<Payments>,
+    mailbox: Arc<Mailbox>,
+    waker: Arc<Waker>,
+    clock: Arc<dyn Clock>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Server {
+    /// Opens the database, brings the node to the chain's tip, takes up every hold where it was, and goes online.
+    ///
+    /// # Errors
+    /// When any part of the config cannot be used; what stands in the data directory is as it was then.
+    pub async fn start(config: Config) -> Result<Arc<Self>, ServerError> {
+        let seed = load_seed(&config.seed_path())?;
+        let db = Database::open(&config.database, &[store::MIGRATIONS]).await?;
+        match Self::assemble(config, seed, db.clone()).await {
+            Ok(server) => Ok(server),
+            Err(error) => {
+                db.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn assemble(config: Config, seed: node::Seed, db: Database) -> Result<Arc<Self>, ServerError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let node = Node::load(config.node(), seed, db.clone()).await?;
+        let webhook = WebhookGateway::new(&WebhookConfig {
+            allow_private_addresses: config.push.allow_private_addresses,
+            ..WebhookConfig::default()
+        })?;
+        let gateways: Vec<Arc<dyn PushGateway>> = vec![Arc::new(webhook)];
+        let waker = Waker::new(db.clone(), node.clone(), gateways, clock.clone());
+        let mailbox = Mailbox::new(db.clone(), node.clone(), waker.clone(), config.mailbox, clock.clone());
+        let limits = PaymentLimits {
+            hold: HoldLimits {
+                hold_blocks_min: HOLD_BLOCKS_MIN,
+                hold_blocks_max: config.holds.hold_blocks_max,
+            },
+            holds_per_peer_max: config.holds.holds_per_peer_max,
+            held_htlcs_per_peer_max: config.holds.held_htlcs_per_peer_max,
+            held_per_peer_max: config.holds.held_msat_per_peer_max,
+            hold_part_min: config.holds.hold_part_msat_min,
+            payee_wait_secs: config.payee.wait_secs,
+            payee_waits_max: PAYEE_WAITS_MAX,
+        };
+        let payments =
+            Payments::new(node.clone(), db.clone(), waker.clone(), mailbox.clone(), clock.clone(), limits);
+        // Before LDK tells again of what it holds: an event finds every hold as the last process left it.
+        payments.restart().await?;
+
+        let (requests, incoming) = mpsc::channel(REQUESTS_QUEUED_MAX);
+        let handler =
+            Handler { payments: payments.clone(), mailbox: mailbox.clone(), waker: waker.clone(), requests };
+        node.start(Arc::new(handler)).await?;
+        let tasks = vec![
+            tokio::spawn(answer_requests(payments.clone(), incoming)),
+            tokio::spawn(payments.clone().run_reconcile()),
+            tokio::spawn(payments.clone().run_pending()),
+            tokio::spawn(mailbox.clone().run()),
+            tokio::spawn(waker.clone().run()),
+        ];
+        let tasks = Mutex::new(tasks);
+        tracing::info!(node_id = %node.node_id(), height = %node.height(), "the server is up");
+        Ok(Arc::new(Self { config, db, node, payments, mailbox, waker, clock, tasks }))
+    }
+
+    /// Stops without losing anything: LDK's last state is durable when this returns.
+    pub async fn stop(&self) {
+        self.node.stop().await;
+        for task in self.tasks.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            task.abort();
+        }
+        self.db.close().await;
+    }
+
+    /// What it was started with.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The Lightning node.
+    pub fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    /// The database.
+    pub fn database(&self) -> &Database {
+        &self.db
+    }
+
+    /// Messages kept for phones that are offline.
+    pub fn mailbox(&self) -> &Arc<Mailbox> {
+        &self.mailbox
+    }
+
+    /// The push outbox.
+    pub fn waker(&self) -> &Arc<Waker> {
+        &self.waker
+    }
+
+    /// The clock that everything here goes by.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// The newest holds, live ones only unless `include_ended`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn holds(&self, include_ended: bool) -> Result<Vec<HoldSummary>, ServerError> {
+        let summaries = self
+            .db
+            .read("holds", move |tx| {
+                Box::pin(async move {
+                    let rows = if include_ended {
+                        holds::newest(tx, HOLDS_LISTED_MAX).await?
+                    } else {
+                        holds::live(tx).await?
+                    };
+                    let mut summaries = Vec::with_capacity(rows.len());
+                    for row in rows {
+                        let kept = pending::is_kept(tx, row.hold_id).await?;
+                        summaries.push(HoldSummary::new(&row.hold, row.created_at, kept));
+                    }
+                    Ok::<_, StoreError>(summaries)
+                })
+            })
+            .await?;
+        Ok(summaries)
+    }
+
+    /// The holds of this pid hash: one, unless two payers chose the same.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn hold(&self, pid_hash: PidHash) -> Result<Vec<HoldDetail>, ServerError> {
+        let rows = self.rows_of(pid_hash).await?;
+        let mut details = Vec::with_capacity(rows.len());
+        for (row, kept) in rows {
+            let mut detail = HoldDetail::new(&row.hold, row.created_at, kept);
+            detail.release_latency_micros = self.payments.release_latency_micros(pid_hash);
+            details.push(detail);
+        }
+        Ok(details)
+    }
+
+    async fn rows_of(&self, pid_hash: PidHash) -> Result<Vec<(HoldRow, bool)>, StoreError> {
+        self.db
+            .read("holds_by_pid_hash", move |tx: &mut ReadTx| {
+                Box::pin(async move {
+                    let mut rows = Vec::new();
+                    for row in holds::find_by_pid_hash(tx, pid_hash).await? {
+                        let kept = pending::is_kept(tx, row.hold_id).await?;
+                        rows.push((row, kept));
+                    }
+                    Ok(rows)
+                })
+            })
+            .await
+    }
+
+    /// Unblocks as if the payee had.
+    ///
+    /// # Errors
+    /// [`ServerError::NoSuchHold`] when the pid releases nothing here.
+    pub async fn release_hold(&self, pid: Pid) -> Result<(), ServerError> {
+        if self.payments.unblock(pid, Instant::now()).await? { Ok(()) } else { Err(ServerError::NoSuchHold) }
+    }
+
+    /// Fails a hold back to its payer, unless it is released.
+    ///
+    /// # Errors
+    /// [`ServerError::NoSuchHold`], or [`ServerError::Hold`] when it is released already.
+    pub async fn cancel_hold(&self, pid_hash: PidHash) -> Result<(), ServerError> {
+        let rows = self.rows_of(pid_hash).await?;
+        if rows.is_empty() {
+            return Err(ServerError::NoSuchHold);
+        }
+        for (row, _) in rows {
+            if row.hold.group().is_committed() {
+                return Err(protocol::hold::StepError::CancelTooLate.into());
+            }
+            self.payments.cancel_hold(row.hold.group().terms.payer, pid_hash).await?;
+        }
+        Ok(())
+    }
+}
+
+async fn answer_requests(payments: Arc<Payments>, mut incoming: mpsc::Receiver<(Message, Option<ReplyTo>)>) {
+    let places = Arc::new(Semaphore::new(REQUESTS_AT_ONCE_MAX));
+    while let Some((message, reply_to)) = incoming.recv().await {
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let payments = payments.clone();
+        tokio::spawn(async move {
+            payments.on_request(message, reply_to).await;
+            drop(place);
+        });
+    }
+}
+
+/// LDK's events, each to the part that it is for.
+struct Handler {
+    payments: Arc<Payments>,
+    mailbox: Arc<Mailbox>,
+    waker: Arc<Waker>,
+    requests: mpsc::Sender<(Message, Option<ReplyTo>)>,
+}
+
+impl NodeHandler for Handler {
+    fn event(&self, event: NodeEvent) -> BoxFuture<'_, Result<(), Replay>> {
+        Box::pin(async move {
+            match event {
+                NodeEvent::HtlcIntercepted(htlc) => self.payments.on_intercepted(htlc).await?,
+                NodeEvent::PaymentForwarded { inbound, fee, outbound_amount } => {
+                    tracing::info!(?fee, %outbound_amount, "a payment was forwarded");
+                    self.payments.on_forwarded(&inbound);
+                }
+                NodeEvent::HtlcHandlingFailed { reason, .. } => {
+                    tracing::info!(reason, "an HTLC is failed back");
+                    self.payments.nudge();
+                }
+                NodeEvent::OnionMessageIntercepted { previous_hop, next_hop, message } => {
+                    self.mailbox.on_intercepted(previous_hop, next_hop, message)?;
+                }
+                NodeEvent::OnionMessagePeerConnected { peer } => self.mailbox.on_peer_connected(peer),
+                NodeEvent::ChannelClosed { channel_id, peer, reason } => {
+                    tracing::warn!(%channel_id, ?peer, reason, "a channel is closed");
+                    if let Some(peer) = peer {
+                        self.payments.on_channel_closed(peer, channel_id);
+                    }
+                }
+                NodeEvent::ChannelReady { channel_id, peer } => {
+                    tracing::info!(%channel_id, %peer, "a channel is ready");
+                }
+                NodeEvent::ChannelPending { channel_id, peer, funding } => {
+                    tracing::info!(%channel_id, %peer, %funding, "a channel is being opened");
+                }
+                // An LSP neither makes invoices nor pays.
+                NodeEvent::PaymentClaimable { payment_hash, .. }
+                | NodeEvent::PaymentClaimed { payment_hash, .. }
+                | NodeEvent::PaymentSent { payment_hash, .. } => {
+                    tracing::warn!(%payment_hash, "a payment to or from the LSP itself");
+                }
+                NodeEvent::PaymentFailed { .. } => {}
+            }
+            Ok(())
+        })
+    }
+
+    fn message(&self, incoming: IncomingMessage) {
+        if self.requests.try_send((incoming.message, incoming.reply_to)).is_err() {
+            tracing::warn!("too many requests wait; one is dropped, and its payer asks again");
+        }
+    }
+
+    fn forwarding(&self, seen: ForwardedOnion) -> ForwardVerdict {
+        self.payments.on_forwarding(seen)
+    }
+
+    fn peer_connected(&self, peer: PublicKey) {
+        tracing::info!(%peer, "peer connected");
+        self.waker.on_peer_connected(peer);
+        self.mailbox.on_peer_connected(peer);
+        self.payments.nudge();
+    }
+
+    fn peer_disconnected(&self, peer: PublicKey) {
+        tracing::info!(%peer, "peer disconnected");
+        self.payments.on_peer_disconnected(peer);
+    }
+
+    fn block_connected(&self, height: BlockHeight) {
+        tracing::debug!(%height, "block connected");
+        self.payments.nudge();
+    }
+}

@@ -1,0 +1,61 @@
+//! Every table of the server; one file per table. Functions take the transaction they run in.
+
+pub mod devices;
+pub mod holds;
+pub mod mailbox;
+pub mod parts;
+pub mod pending;
+pub mod wakes;
+
+use storage::{Migration, MigrationSet};
+
+/// The server's tables, applied in order.
+pub const MIGRATIONS: MigrationSet = MigrationSet {
+    name: "server",
+    sqlite: &[
+        Migration {
+            version: 1,
+            name: "holds",
+            sql: include_str!("../../../migrations/sqlite/server/0001_holds.sql"),
+        },
+        Migration {
+            version: 2,
+            name: "mailbox",
+            sql: include_str!("../../../migrations/sqlite/server/0002_mailbox.sql"),
+        },
+        Migration {
+            version: 3,
+            name: "devices",
+            sql: include_str!("../../../migrations/sqlite/server/0003_devices.sql"),
+        },
+        Migration {
+            version: 4,
+            name: "wakes",
+            sql: include_str!("../../../migrations/sqlite/server/0004_wakes.sql"),
+        },
+    ],
+};
+
+/// A row that does not make sense. Fail closed: act on none of it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database failed.
+    #[error("the database failed")]
+    Storage(#[from] storage::StorageError),
+    /// A hold's rows contradict each other.
+    #[error("hold {hold_id} cannot be read")]
+    Hold {
+        /// The row's id.
+        hold_id: i64,
+        /// What is wrong.
+        source: protocol::hold::RowError,
+    },
+    /// A column holds what no version of this program wrote.
+    #[error("column {column} of {table} cannot be read")]
+    Column {
+        /// The table.
+        table: &'static str,
+        /// The column.
+        column: &'static str,
+    },
+}

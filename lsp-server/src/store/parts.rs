@@ -1,0 +1,83 @@
+//! The HTLCs under holds.
+
+use lightning::ln::channelmanager::InterceptId;
+use lightning::ln::types::ChannelId;
+use lightning_types::payment::PaymentHash;
+use protocol::hold::{FailCause, Part, PartState, PartStateTag};
+use protocol::units::{BlockHeight, Msat};
+use storage::{ReadTx, Row, StorageError, Tx, values};
+
+use super::StoreError;
+
+/// Writes one part.
+///
+/// # Errors
+/// When the database fails, or a number is beyond what a column holds.
+pub async fn upsert(tx: &mut Tx, hold_id: i64, position: usize, part: &Part) -> Result<(), StorageError> {
+    tx.execute(
+        "INSERT INTO hold_part (intercept_id, hold_id, position, payment_hash, inbound_channel_id, inbound_htlc_id, \
+         inbound_amount_msat, outbound_amount_msat, inbound_expiry, outgoing_expiry, next_hop_scid, state, cause) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
+         ON CONFLICT (intercept_id) DO UPDATE SET state = excluded.state, cause = excluded.cause",
+        &[
+            part.intercept_id.0.into(),
+            hold_id.into(),
+            position.try_into()?,
+            part.payment_hash.0.into(),
+            part.inbound_channel_id.0.into(),
+            part.inbound_htlc_id.try_into()?,
+            part.inbound_amount.0.try_into()?,
+            part.outbound_amount.0.try_into()?,
+            part.inbound_expiry.map(|height| height.0).into(),
+            part.outgoing_expiry.0.into(),
+            part.next_hop_scid.to_be_bytes().into(),
+            part.state.tag().as_str().into(),
+            part.state.cause().map(FailCause::as_str).into(),
+        ],
+    )
+    .await
+    .map(drop)
+}
+
+/// The hold that a part came under.
+///
+/// # Errors
+/// When the database fails.
+pub async fn hold_of(tx: &mut ReadTx, intercept_id: InterceptId) -> Result<Option<i64>, StorageError> {
+    let row = tx
+        .fetch_optional("SELECT hold_id FROM hold_part WHERE intercept_id = $1", &values![intercept_id.0])
+        .await?;
+    row.map(|row| row.get_i64("hold_id")).transpose()
+}
+
+/// A hold's parts, in order of arrival.
+pub(super) async fn of_hold(tx: &mut ReadTx, hold_id: i64) -> Result<Vec<Part>, StoreError> {
+    let rows = tx
+        .fetch_all(
+            "SELECT intercept_id, payment_hash, inbound_channel_id, inbound_htlc_id, inbound_amount_msat, \
+             outbound_amount_msat, inbound_expiry, outgoing_expiry, next_hop_scid, state, cause \
+             FROM hold_part WHERE hold_id = $1 ORDER BY position",
+            &values![hold_id],
+        )
+        .await?;
+    rows.iter().map(|row| build(row, hold_id)).collect()
+}
+
+fn build(row: &Row, hold_id: i64) -> Result<Part, StoreError> {
+    let column = |column| StoreError::Column { table: "hold_part", column };
+    let tag: PartStateTag = row.get_text("state")?.parse().map_err(|_| column("state"))?;
+    let cause: Option<FailCause> =
+        row.opt_text("cause")?.map(|cause| cause.parse()).transpose().map_err(|_| column("cause"))?;
+    Ok(Part {
+        intercept_id: InterceptId(row.get_array("intercept_id")?),
+        payment_hash: PaymentHash(row.get_array("payment_hash")?),
+        inbound_channel_id: ChannelId(row.get_array("inbound_channel_id")?),
+        inbound_htlc_id: row.get_u64("inbound_htlc_id")?,
+        inbound_amount: Msat(row.get_u64("inbound_amount_msat")?),
+        outbound_amount: Msat(row.get_u64("outbound_amount_msat")?),
+        inbound_expiry: row.opt_u32("inbound_expiry")?.map(BlockHeight),
+        outgoing_expiry: BlockHeight(row.get_u32("outgoing_expiry")?),
+        next_hop_scid: u64::from_be_bytes(row.get_array("next_hop_scid")?),
+        state: PartState::from_row(tag, cause).map_err(|source| StoreError::Hold { hold_id, source })?,
+    })
+}
