@@ -180,6 +180,11 @@ impl Lsp {
         format!("{}@{}", self.node_id, self.listen)
     }
 
+    /// Where it takes Lightning connections.
+    pub fn listen(&self) -> SocketAddr {
+        self.listen
+    }
+
     /// The URL of its device API.
     pub fn api_url(&self) -> String {
         format!("http://{}", self.http)

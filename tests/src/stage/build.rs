@@ -6,6 +6,7 @@ use super::{FEES, Setup, Stage};
 use crate::bitcoind::Bitcoind;
 use crate::failure::Failure;
 use crate::folder::Folder;
+use crate::logs::Logs;
 use crate::lsp::{ChannelTerms, Lsp};
 use crate::phone::Phone;
 use crate::wallet::Wallet;
@@ -17,6 +18,10 @@ const ON_CHAIN_EXTRA_SAT: u64 = 200_000;
 
 pub(super) async fn build(setup: Setup, progress: &mut dyn FnMut(&str)) -> Result<Stage, Failure> {
     let folder = Folder::new()?;
+    let mut logs = Logs::default();
+    for name in ["lsp_a", "lsp_b", "payer", "payee"] {
+        logs.add(name, folder.path().join(format!("{name}.log")));
+    }
     progress("starting bitcoind and mining the first blocks");
     let bitcoind = Bitcoind::start(&folder.path().join("bitcoind"), progress).await?;
 
@@ -89,7 +94,7 @@ pub(super) async fn build(setup: Setup, progress: &mut dyn FnMut(&str)) -> Resul
     for phone in [&payer, &payee] {
         phone.ask(&["register", "--webhook", phone.webhook_url()]).await?;
     }
-    Ok(Stage { bitcoind, lsps, payer, payee, ready: Instant::now(), finished: false, folder: Some(folder) })
+    Ok(Stage { bitcoind, lsps, payer, payee, ready: Instant::now(), logs, folder })
 }
 
 async fn fund_lsp(bitcoind: &Bitcoind, lsp: &Lsp, capacity_sat: u64) -> Result<(), Failure> {

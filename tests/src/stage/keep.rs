@@ -34,14 +34,15 @@ impl Stage {
             let name = format!("{}'s phone", wallet.name());
             phones.push((name.clone(), Process::start(&name, command, Output::Log(&log))?));
         }
-        let folder = self.folder.take().ok_or_else(|| Failure::wrong("the stage has no folder"))?.keep();
+        self.logs.not_needed();
+        let Self { bitcoind, lsps, folder, .. } = self;
+        let folder = folder.keep();
         guardian::leave_all().map_err(|source| Failure::File { path: folder.clone(), source })?;
-        let mut groups = vec![("bitcoind".to_owned(), self.bitcoind.group())];
-        groups.extend(self.lsps.iter().filter_map(|lsp| Some((lsp.name().to_owned(), lsp.group()?))));
+        let mut groups = vec![("bitcoind".to_owned(), bitcoind.group())];
+        groups.extend(lsps.iter().filter_map(|lsp| Some((lsp.name().to_owned(), lsp.group()?))));
         groups.extend(phones.iter().map(|(name, process)| (name.clone(), process.group())));
         // Their owners must not end them.
-        std::mem::forget(phones);
-        std::mem::forget(self);
+        std::mem::forget((bitcoind, lsps, phones));
         Ok(Kept { folder, groups })
     }
 }

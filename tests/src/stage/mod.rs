@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crate::bitcoind::Bitcoind;
 use crate::failure::Failure;
 use crate::folder::Folder;
+use crate::logs::Logs;
 use crate::lsp::{FeePolicy, Lsp};
 use crate::phone::Phone;
 
@@ -67,8 +68,7 @@ impl Setup {
     }
 }
 
-/// What [`Setup`] asks for, running. If it is dropped without [`Stage::finish`], the test has failed: then it prints what
-/// everybody logged last.
+/// What [`Setup`] asks for, running.
 pub struct Stage {
     /// The chain.
     pub bitcoind: Bitcoind,
@@ -80,9 +80,10 @@ pub struct Stage {
     pub payee: Phone,
     /// When all was up.
     pub ready: Instant,
-    finished: bool,
+    /// Shown unless [`Stage::finish`] is reached.
+    logs: Logs,
     /// Last, so that it is removed when everybody has ended.
-    folder: Option<Folder>,
+    folder: Folder,
 }
 
 /// The LSPs' terms: unlike each other, so that neither's fee can be taken for the other's.
@@ -90,9 +91,6 @@ const FEES: [FeePolicy; 2] = [
     FeePolicy { base_msat: 1_000, proportional_millionths: 100 },
     FeePolicy { base_msat: 700, proportional_millionths: 250 },
 ];
-
-/// How many lines of each log are shown when a test fails.
-const LOG_LINES: usize = 60;
 
 impl Stage {
     /// Sets everything up, and returns when every channel is usable and the payer knows the way.
@@ -152,30 +150,12 @@ impl Stage {
     ///
     /// # Errors
     ///
-    /// When one does not end well, or has logged an error.
+    /// When one does not end well.
     pub async fn finish(mut self) -> Result<(), Failure> {
         for lsp in &mut self.lsps {
             lsp.stop().await?;
         }
-        self.finished = true;
+        self.logs.not_needed();
         Ok(())
-    }
-}
-
-impl Drop for Stage {
-    fn drop(&mut self) {
-        if self.finished {
-            return;
-        }
-        for lsp in &self.lsps {
-            eprintln!("\n--- the end of {}'s log ---\n{}", lsp.name(), lsp.log_tail(LOG_LINES));
-        }
-        for phone in [&self.payer, &self.payee] {
-            let wallet = phone.wallet();
-            eprintln!("\n--- the end of {}'s log ---\n{}", wallet.name(), wallet.log_tail(LOG_LINES));
-            for push in phone.pushes() {
-                eprintln!("push: {:?}", push.body);
-            }
-        }
     }
 }

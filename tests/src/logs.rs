@@ -1,0 +1,38 @@
+//! What everybody logged, for whoever has to find out why a test failed.
+
+use std::path::PathBuf;
+
+/// How many lines of each log are shown.
+const LINES: usize = 60;
+
+/// Prints the end of every log when it is dropped, unless [`Logs::not_needed`] was called before: a test that returns early,
+/// or panics, has failed.
+#[derive(Debug, Default)]
+pub struct Logs {
+    paths: Vec<(String, PathBuf)>,
+    not_needed: bool,
+}
+
+impl Logs {
+    /// Shows this one, too.
+    pub fn add(&mut self, name: &str, path: PathBuf) {
+        self.paths.push((name.to_owned(), path));
+    }
+
+    /// The test has passed.
+    pub fn not_needed(&mut self) {
+        self.not_needed = true;
+    }
+}
+
+impl Drop for Logs {
+    fn drop(&mut self) {
+        if self.not_needed {
+            return;
+        }
+        for (name, path) in &self.paths {
+            let log = std::fs::read_to_string(path).unwrap_or_default();
+            eprintln!("\n--- the end of {name}'s log ---\n{}", crate::text::tail(&log, LINES));
+        }
+    }
+}
