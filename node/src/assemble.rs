@@ -35,7 +35,7 @@ use crate::ldk::{
 };
 use crate::logger::LdkLogger;
 use crate::onchain::OnChainWallet;
-use crate::onion::{Announcer, MessageRouter, OnionContents, OnionObserver};
+use crate::onion::{Announcer, ConnectedPeers, MessageRouter, OnionContents, OnionObserver};
 use crate::seed::Seed;
 use crate::{Node, PendingRun};
 
@@ -231,6 +231,7 @@ impl Node {
         }
 
         let handler = HandlerCell::default();
+        let connected = ConnectedPeers::default();
         let contents = Arc::new(OnionContents::new(handler.clone()));
         let is_lsp = lsp.is_none();
         let onion_messenger = Arc::new(if is_lsp {
@@ -273,7 +274,7 @@ impl Node {
             chan_handler: channel_manager.clone(),
             route_handler: gossip.clone(),
             onion_message_handler: observer,
-            custom_message_handler: Arc::new(Announcer::new(handler.clone(), is_lsp)),
+            custom_message_handler: Arc::new(Announcer::new(handler.clone(), connected.clone(), is_lsp)),
             send_only_message_handler: chain_monitor.clone(),
         };
         let peer_manager = Arc::new(LdkPeerManager::new(
@@ -305,6 +306,7 @@ impl Node {
             sweeper: Arc::new(sweeper),
             bump_handler,
             handler,
+            connected,
             channels_by_scid: RwLock::default(),
             pending_run: Mutex::new(Some(PendingRun { broadcasts, chain_tip, header_cache })),
             stop: watch::channel(false).0,

@@ -89,6 +89,12 @@ pub enum NodeError {
         /// BDK's words.
         reason: String,
     },
+    /// LDK's router found no way with the channels and the gossip that it has.
+    #[error("no route to the payee: the channels cannot carry the amount, or gossip about them is missing")]
+    NoRoute,
+    /// LDK knows a payment with this hash: nothing was sent.
+    #[error("this invoice is being paid, or was paid a moment ago")]
+    DuplicatePayment,
     /// An invoice that cannot be paid or made.
     #[error("{0}")]
     Invoice(String),

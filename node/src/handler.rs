@@ -4,11 +4,15 @@ use std::sync::{Arc, OnceLock};
 
 use bitcoin::secp256k1::PublicKey;
 use futures::future::BoxFuture;
+use lightning::blinded_path::message::BlindedMessagePath;
 use lightning::onion_message::messenger::Responder;
+use lightning::util::ser::{Readable, Writeable, Writer};
+use lightning::{io, write_tlv_fields};
 use protocol::ids::{Pid, PidHash};
 use protocol::units::BlockHeight;
 use protocol::wire::Message;
 
+use crate::error::NodeError;
 use crate::event::NodeEvent;
 
 /// Answered to an event that could not be recorded: LDK gives it again.
@@ -18,7 +22,8 @@ pub struct Replay;
 /// The server's or the wallet's side of a node.
 ///
 /// LDK awaits [`NodeHandler::event`] for one event after the other and forgets an event once it answered Ok: queue
-/// what must survive before that. All other methods are called on LDK's own threads and must not block.
+/// what must survive before that. All other methods are called on LDK's own threads with its locks held: they must neither
+/// block nor call the node, except [`crate::Node::is_connected`]; leave that to a task.
 pub trait NodeHandler: Send + Sync + 'static {
     /// An event of LDK.
     fn event(&self, event: NodeEvent) -> BoxFuture<'_, Result<(), Replay>>;
@@ -55,6 +60,41 @@ pub struct IncomingMessage {
 /// The sender's reply path.
 #[derive(Clone, Debug)]
 pub struct ReplyTo(pub(crate) Responder);
+
+impl ReplyTo {
+    /// An answer along a path of our own making, in place of the one that the sender gave.
+    ///
+    /// # Errors
+    /// When LDK does not take the path for a reply path.
+    pub fn along(path: &BlindedMessagePath) -> Result<Self, NodeError> {
+        Self::decode(&AsResponder(path).encode())
+    }
+
+    /// LDK's serialization, to answer after a restart.
+    pub fn encode(&self) -> Vec<u8> {
+        self.0.encode()
+    }
+
+    /// Reads what [`Self::encode`] gave.
+    ///
+    /// # Errors
+    /// When the bytes are something else.
+    pub fn decode(bytes: &[u8]) -> Result<Self, NodeError> {
+        Responder::read(&mut &bytes[..])
+            .map(Self)
+            .map_err(|error| NodeError::refused("reading a stored reply path", error))
+    }
+}
+
+/// `Responder` has no public constructor, but a serialization: a TLV stream whose field 0 is the path.
+struct AsResponder<'a>(&'a BlindedMessagePath);
+
+impl Writeable for AsResponder<'_> {
+    fn write<W: Writer>(&self, writer: &mut W) -> Result<(), io::Error> {
+        write_tlv_fields!(writer, { (0, self.0, required) });
+        Ok(())
+    }
+}
 
 /// What a forwarding hop of ours carried.
 #[derive(Clone, Debug)]

@@ -33,7 +33,7 @@ pub use event::{Destination, InboundHtlc, InterceptedHtlc, NodeEvent};
 pub use handler::{ForwardVerdict, ForwardedOnion, IncomingMessage, NodeHandler, Replay, ReplyTo};
 pub use htlcs::{PendingInboundHtlc, PendingState, intercept_id};
 pub use onchain::OnChainBalance;
-pub use payments::{InvoiceRequest, PayRequest};
+pub use payments::{InvoiceRequest, OwnPayment, PayRequest};
 pub use seed::Seed;
 
 use std::collections::HashMap;
@@ -74,6 +74,7 @@ pub struct Node {
     sweeper: Arc<Sweeper>,
     bump_handler: BumpHandler,
     handler: HandlerCell,
+    connected: onion::ConnectedPeers,
     channels_by_scid: RwLock<HashMap<u64, (PublicKey, ChannelId)>>,
     pending_run: Mutex<Option<PendingRun>>,
     stop: watch::Sender<bool>,
@@ -107,6 +108,16 @@ impl Node {
     /// The database that LDK's state and its user's tables live in.
     pub fn database(&self) -> &storage::Database {
         &self.database
+    }
+
+    /// Whether bitcoind has this output unspent, in a block or in its mempool: a funding transaction is out.
+    ///
+    /// # Errors
+    /// [`NodeError::Bitcoind`] when it does not answer.
+    pub async fn is_output_known(&self, output: bitcoin::OutPoint) -> Result<bool, NodeError> {
+        let params = [output.txid.to_string().into(), output.vout.into(), true.into()];
+        let answer = self.client.call("gettxout", &params).await.map_err(|error| self.client.error(error))?;
+        Ok(!answer.is_null())
     }
 
     /// Asks bitcoind for its best height; an error says what to check.

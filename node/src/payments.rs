@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::ln::channelmanager::{PaymentId, RecentPaymentDetails};
-use lightning::ln::outbound_payment::{RecipientOnionFields, Retry};
+use lightning::ln::outbound_payment::{RecipientOnionFields, Retry, RetryableSendFailure};
 use lightning::routing::router::{Payee, PaymentParameters, RouteParameters};
 use lightning::sign::{NodeSigner, Recipient};
 use lightning_invoice::{
@@ -54,6 +54,17 @@ pub struct PayRequest {
     pub retries: u32,
     /// The most that routing may cost; LDK's default is 1% and 50 sat.
     pub fee_max: Option<Msat>,
+}
+
+/// LDK's `RecentPaymentDetails` of a BOLT 11 payment. A payment that LDK knows cannot be sent a second time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnPayment {
+    /// On its way.
+    Pending,
+    /// Paid; remembered for a few minutes.
+    Fulfilled,
+    /// Given up; HTLCs of it may still be on their way back.
+    Abandoned,
 }
 
 fn now() -> Result<Duration, NodeError> {
@@ -182,7 +193,26 @@ impl Node {
                 route,
                 Retry::Attempts(request.retries),
             )
-            .map_err(|error| NodeError::refused("paying", error))
+            .map_err(|error| match error {
+                RetryableSendFailure::RouteNotFound => NodeError::NoRoute,
+                RetryableSendFailure::DuplicatePayment => NodeError::DuplicatePayment,
+                error => NodeError::refused("paying", error),
+            })
+    }
+
+    /// How far LDK is with a payment of ours; `None` when it was never sent, or ended and was forgotten.
+    pub fn own_payment(&self, payment_hash: PaymentHash) -> Option<OwnPayment> {
+        let id = PaymentId(payment_hash.0);
+        self.channel_manager.list_recent_payments().into_iter().find_map(|payment| match payment {
+            RecentPaymentDetails::Pending { payment_id, .. } if payment_id == id => Some(OwnPayment::Pending),
+            RecentPaymentDetails::Fulfilled { payment_id, .. } if payment_id == id => {
+                Some(OwnPayment::Fulfilled)
+            }
+            RecentPaymentDetails::Abandoned { payment_id, .. } if payment_id == id => {
+                Some(OwnPayment::Abandoned)
+            }
+            _ => None,
+        })
     }
 
     /// Whether LDK knows a payment of ours with this hash and it has not ended.

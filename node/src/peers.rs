@@ -96,12 +96,12 @@ impl Node {
 
     /// The peer has completed its `init` and is here.
     pub fn is_connected(&self, peer: PublicKey) -> bool {
-        self.peer_manager.peer_by_node_id(&peer).is_some()
+        self.connected.contains(peer)
     }
 
     /// Everyone who is connected.
     pub fn connected_peers(&self) -> Vec<PublicKey> {
-        self.peer_manager.list_peers().into_iter().map(|peer| peer.counterparty_node_id).collect()
+        self.connected.list()
     }
 
     /// Ends the connection with a peer.

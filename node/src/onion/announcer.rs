@@ -1,5 +1,8 @@
 //! The feature bit of LightningRod in `init` and `node_announcement`, and news of peers.
 
+use std::collections::HashSet;
+use std::sync::{Arc, PoisonError, RwLock};
+
 use bitcoin::secp256k1::PublicKey;
 use lightning::io;
 use lightning::ln::msgs::{DecodeError, Init, LightningError};
@@ -15,13 +18,37 @@ use crate::handler::HandlerCell;
 /// after LDK's handlers accepted them.
 pub(crate) struct Announcer {
     handler: HandlerCell,
+    connected: ConnectedPeers,
     announces: bool,
+}
+
+/// Who has completed `init` and is here. LDK's handlers are called with the peer manager's locks held, so this is asked
+/// instead of the peer manager.
+#[derive(Clone, Default)]
+pub(crate) struct ConnectedPeers(Arc<RwLock<HashSet<PublicKey>>>);
+
+impl ConnectedPeers {
+    pub(crate) fn contains(&self, peer: PublicKey) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).contains(&peer)
+    }
+
+    pub(crate) fn list(&self) -> Vec<PublicKey> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
+    }
+
+    fn insert(&self, peer: PublicKey) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(peer);
+    }
+
+    fn remove(&self, peer: PublicKey) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(&peer);
+    }
 }
 
 impl Announcer {
     /// `announces` is true for an LSP; a phone only looks for the bit.
-    pub(crate) fn new(handler: HandlerCell, announces: bool) -> Self {
-        Self { handler, announces }
+    pub(crate) fn new(handler: HandlerCell, connected: ConnectedPeers, announces: bool) -> Self {
+        Self { handler, connected, announces }
     }
 }
 
@@ -63,12 +90,14 @@ impl CustomMessageHandler for Announcer {
     }
 
     fn peer_disconnected(&self, their_node_id: PublicKey) {
+        self.connected.remove(their_node_id);
         if let Some(handler) = self.handler.get() {
             handler.peer_disconnected(their_node_id);
         }
     }
 
     fn peer_connected(&self, their_node_id: PublicKey, _init: &Init, _inbound: bool) -> Result<(), ()> {
+        self.connected.insert(their_node_id);
         if let Some(handler) = self.handler.get() {
             handler.peer_connected(their_node_id);
         }

@@ -5,7 +5,7 @@ mod contents;
 mod observer;
 mod router;
 
-pub(crate) use announcer::{Announcer, supports_lightning_rod};
+pub(crate) use announcer::{Announcer, ConnectedPeers, supports_lightning_rod};
 pub(crate) use contents::OnionContents;
 pub(crate) use observer::OnionObserver;
 pub(crate) use router::MessageRouter;
