@@ -1,0 +1,56 @@
+//! What a payee takes. No IO.
+
+use protocol::units::Msat;
+use protocol::wire::PayeeRefusal;
+
+use crate::store::invoices::Invoice;
+use crate::store::pendings::{Pending, PendingState};
+
+/// How long a refusal is remembered, in seconds. The payment that was refused comes within seconds, or never.
+pub(super) const REFUSAL_SECS: u64 = 600;
+
+/// Whether a payment that is held for us should come.
+pub(super) fn answer(invoice: Option<&Invoice>, amount: Msat, now_unix: u64) -> Result<(), PayeeRefusal> {
+    let invoice = invoice.ok_or(PayeeRefusal::UnknownHash)?;
+    if invoice.paid.is_some() {
+        Err(PayeeRefusal::AlreadyPaid)
+    } else if now_unix >= invoice.expires_at {
+        Err(PayeeRefusal::InvoiceExpired)
+    } else if amount != invoice.amount {
+        Err(PayeeRefusal::WrongAmount)
+    } else {
+        Ok(())
+    }
+}
+
+/// What becomes of a payment that is here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Claim {
+    /// It is ours.
+    Take,
+    /// No invoice of ours asks for it.
+    NotOurs,
+    /// It was paid before.
+    PaidBefore,
+    /// Less than the invoice asks for, or more than twice that (BOLT 4).
+    WrongAmount,
+    /// We told the payer that we would not take it.
+    WasRefused,
+}
+
+/// Whether to take a payment that is here. LDK has checked the payment secret, and the invoice's expiry against block time.
+pub(super) fn claim(invoice: Option<&Invoice>, pendings: &[Pending], amount: Msat, now_unix: u64) -> Claim {
+    let Some(invoice) = invoice else { return Claim::NotOurs };
+    if invoice.paid.is_some() {
+        return Claim::PaidBefore;
+    }
+    if amount < invoice.amount || amount.0 > invoice.amount.0.saturating_mul(2) {
+        return Claim::WrongAmount;
+    }
+    // One payer's refusal must not cost another one its payment: a yes to anybody counts for more.
+    let accepted = pendings.iter().any(|pending| pending.state == PendingState::Unblocking);
+    let refused = pendings.iter().any(|pending| {
+        pending.state == PendingState::Refused && now_unix < pending.received_at.saturating_add(REFUSAL_SECS)
+    });
+    if refused && !accepted { Claim::WasRefused } else { Claim::Take }
+}
