@@ -75,7 +75,7 @@ impl Round {
 
     /// Those to serve next. A peer that is being served stays asked for until that is over; the order of its messages
     /// depends on it.
-    fn take(&self, room: usize) -> Vec<PublicKey> {
+    pub(super) fn take(&self, room: usize) -> Vec<PublicKey> {
         let mut state = self.lock();
         let next: Vec<_> =
             state.asked.iter().filter(|peer| !state.serving.contains_key(peer)).take(room).copied().collect();

@@ -1,5 +1,8 @@
 //! Devices that can be woken, and the challenges that were answered to register them.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::str::FromStr;
 

@@ -1,5 +1,8 @@
 //! Onion messages that wait for an offline peer.
 
+#[cfg(test)]
+mod tests;
+
 use bitcoin::hashes::{Hash, sha256};
 use bitcoin::secp256k1::PublicKey;
 use protocol::mailbox::{Admission, MailboxLimits, MailboxUsage, RefuseReason, Sender, Usage, admit};

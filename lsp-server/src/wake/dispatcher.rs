@@ -9,7 +9,7 @@ use futures::future::{BoxFuture, FutureExt, join_all};
 use futures::stream::FuturesUnordered;
 use notifier::{Push, Verdict, WakeId};
 use protocol::wake::WakeReason;
-use storage::StorageError;
+use storage::{Commit, StorageError};
 
 use super::Waker;
 use crate::store::StoreError;
@@ -18,12 +18,15 @@ use crate::store::wakes::{self, Claim, ClaimedWake, DueWake, PendingPush, PushOu
 /// Wakes whose pushes are under way at once. Each gateway bounds what one slow provider may take of them.
 const IN_FLIGHT_MAX: usize = 256;
 
-/// Wakes claimed in one transaction.
+/// Wakes claimed in one commit.
 const CLAIMED_MAX: usize = 32;
 
 /// A wake for a phone that is connected is looked at again after this time: it ends when its reason does, and counts
 /// again should the phone go before.
 const CONNECTED_RECHECK_SECONDS: u64 = 5;
+
+/// A wake whose rows cannot be read is looked at again after this time: an operator may mend them.
+const BROKEN_RECHECK_SECONDS: u64 = 600;
 
 /// The longest pause between two looks at the outbox.
 const RESCAN_INTERVAL: Duration = Duration::from_secs(5);
@@ -91,7 +94,7 @@ impl Waker {
         Ok(until_next.unwrap_or(RESCAN_INTERVAL).clamp(Duration::from_millis(100), RESCAN_INTERVAL))
     }
 
-    /// One transaction's worth of due wakes; false once there is no more.
+    /// One commit's worth of due wakes; false once there is no more.
     pub(super) async fn claim_due<'a>(
         &'a self,
         now_unix: u64,
@@ -107,41 +110,43 @@ impl Waker {
         if due.is_empty() {
             return Ok(false);
         }
-        let due: Vec<(DueWake, Option<WakeId>)> = due
-            .into_iter()
-            .map(|wake| (wake, (!self.node.is_connected(wake.node_id)).then(|| self.fresh_id())))
-            .collect();
-        let limits = self.limits;
-        let claims = self
-            .database
-            .submit("claim_wakes", move |tx| {
-                Box::pin(async move {
-                    let mut claims = Vec::new();
-                    for (wake, id) in due {
-                        match id {
-                            Some(id) => {
-                                claims.push((wake, wakes::claim(tx, wake.id, now_unix, id, &limits).await?));
-                            }
-                            None => {
-                                wakes::postpone(tx, wake.id, now_unix + CONNECTED_RECHECK_SECONDS).await?;
-                            }
-                        }
-                    }
-                    Ok::<_, StoreError>(claims)
-                })
-            })
-            .await?;
-        for (DueWake { node_id, .. }, claim) in claims {
-            match claim {
-                Claim::Push(wake) => in_flight.push(self.push(wake).boxed()),
-                Claim::NoDevice { reason } => log_no_device(&node_id, reason),
-                Claim::Later => {
-                    tracing::debug!(%node_id, "all devices of the node have had enough pushes for now")
+        // Queued together, so committed together; but a row that cannot be read holds up no other wake.
+        let claims: Vec<_> = due.into_iter().map(|wake| (wake, self.claim(wake, now_unix))).collect();
+        for (DueWake { id, node_id }, claim) in claims {
+            match claim.await {
+                Ok(Claim::Push(wake)) => in_flight.push(self.push(wake).boxed()),
+                Ok(Claim::NoDevice { reason }) => log_no_device(&node_id, reason),
+                Ok(Claim::Later) => {
+                    tracing::debug!(%node_id, "the node is connected, or had enough pushes for now")
                 }
-                Claim::Gone => {}
+                Ok(Claim::Gone) => {}
+                Err(StoreError::Storage(error)) => return Err(error.into()),
+                Err(error) => {
+                    tracing::error!(%node_id, error = &error as &dyn std::error::Error, "a node cannot be woken");
+                    self.postpone(id, now_unix + BROKEN_RECHECK_SECONDS).await?;
+                }
             }
         }
         Ok(true)
+    }
+
+    fn claim(&self, wake: DueWake, now_unix: u64) -> Commit<Claim, StoreError> {
+        if self.node.is_connected(wake.node_id) {
+            return self.database.submit("put_off_wake", move |tx| {
+                Box::pin(async move {
+                    wakes::postpone(tx, wake.id, now_unix + CONNECTED_RECHECK_SECONDS).await?;
+                    Ok(Claim::Later)
+                })
+            });
+        }
+        let (fresh_id, limits) = (self.fresh_id(), self.limits);
+        self.database.submit("claim_wake", move |tx| {
+            Box::pin(async move { wakes::claim(tx, wake.id, now_unix, fresh_id, &limits).await })
+        })
+    }
+
+    fn postpone(&self, id: i64, due_at: u64) -> Commit<(), StorageError> {
+        self.database.submit("put_off_wake", move |tx| Box::pin(wakes::postpone(tx, id, due_at)))
     }
 
     fn fresh_id(&self) -> WakeId {
@@ -181,8 +186,7 @@ impl Waker {
     }
 
     async fn verdict(&self, wake: &ClaimedWake, push: &PendingPush) -> Verdict {
-        let kind = push.target().kind;
-        let Some(gateway) = self.gateways.iter().find(|gateway| gateway.kind() == kind) else {
+        let Some(gateway) = self.gateway(push.target().kind) else {
             return Verdict::Configuration("this gateway is not configured".into());
         };
         let content = match Push::new(wake.reason.as_str(), wake.wake_id, wake.expires_at) {

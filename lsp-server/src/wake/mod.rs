@@ -8,14 +8,12 @@ use std::sync::Arc;
 
 use bitcoin::secp256k1::PublicKey;
 use node::Node;
-use notifier::PushGateway;
-use protocol::api::admin::WakeView;
+use notifier::{GatewayKind, PushGateway, PushTarget, TargetError};
 use storage::Database;
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
-use crate::store::StoreError;
-use crate::store::wakes::{self, WakeRow};
+use crate::store::wakes;
 
 pub use crate::store::wakes::WakeLimits;
 
@@ -90,27 +88,23 @@ impl Waker {
         }));
     }
 
-    /// Open wakes, at most `limit`, in order of arrival.
+    /// The platforms that there is a gateway for.
+    pub fn platforms(&self) -> Vec<GatewayKind> {
+        self.gateways.iter().map(|gateway| gateway.kind()).collect()
+    }
+
+    /// Whether the target's gateway could ever push to it.
     ///
     /// # Errors
-    /// When the database fails or a row cannot be read.
-    pub async fn list(&self, limit: u32) -> Result<Vec<WakeView>, StoreError> {
-        let rows = self.database.read("list_wakes", |tx| Box::pin(wakes::list_open(tx, limit))).await?;
-        Ok(rows.into_iter().map(WakeView::from).collect())
-    }
-}
-
-impl From<WakeRow> for WakeView {
-    fn from(row: WakeRow) -> Self {
-        Self {
-            // Before its first push, a wake has no id that anybody could ask for.
-            wake_id: row.wake_id.map_or_else(String::new, |id| notifier::WakeId(id).to_string()),
-            node_id: row.node_id,
-            reason: row.reason,
-            opened_at: row.opened_at,
-            expires_at: row.expires_at,
-            attempts: row.attempts,
-            next_attempt_at: (row.due_at < row.expires_at).then_some(row.due_at),
+    /// Says what is wrong with the target.
+    pub fn check(&self, target: &PushTarget) -> Result<(), TargetError> {
+        match self.gateway(target.kind) {
+            Some(gateway) => gateway.check(target),
+            None => Err(TargetError::OtherGateway(target.kind)),
         }
+    }
+
+    fn gateway(&self, kind: GatewayKind) -> Option<&Arc<dyn PushGateway>> {
+        self.gateways.iter().find(|gateway| gateway.kind() == kind)
     }
 }

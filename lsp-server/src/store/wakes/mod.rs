@@ -23,7 +23,7 @@ const REPEAT_SECONDS: u64 = 30;
 const REST_SECONDS: u64 = 60;
 
 /// How long a closed wake and its attempts can be looked at, after it would have expired.
-const KEPT_SECONDS: u64 = 7 * 24 * 3600;
+pub(crate) const KEPT_SECONDS: u64 = 7 * 24 * 3600;
 
 /// The most rows that one transaction tidies away.
 const TIDIED_ROWS_MAX: u32 = 500;

@@ -1,0 +1,135 @@
+//! `POST /v1/devices`
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use lightning::util::message_signing;
+use notifier::{GatewayKind, PushTarget, TargetError, UnknownGateway};
+use protocol::api::public::{RegisterDeviceRequest, RegisterDeviceResponse, registration_text};
+use storage::StorageError;
+
+use super::PublicState;
+use super::body::Body;
+use super::challenges::ChallengeError;
+use crate::http::problem::problem;
+use crate::store::devices::{self, DeviceId, NewDevice, RegisterError};
+use crate::store::wakes;
+
+/// The longest token, in bytes.
+const TOKEN_BYTES_MAX: usize = 2_048;
+
+/// Characters in a signature: 65 bytes in zbase32.
+const SIGNATURE_CHARS: usize = 104;
+
+/// Why a device is not registered.
+#[derive(Debug, thiserror::Error)]
+enum RegisterDeviceError {
+    #[error("{0}")]
+    Platform(#[from] UnknownGateway),
+    #[error("the token has {0} bytes; it may have 1 to {TOKEN_BYTES_MAX}")]
+    TokenLength(usize),
+    #[error("{0}")]
+    Token(#[from] TargetError),
+    #[error("{0}")]
+    Challenge(#[from] ChallengeError),
+    #[error(
+        "the signature is not by this node over this registration: sign \
+         `lightning-rod:register_device:<LSP node id>:<challenge>:<platform>:<SHA256 of the token, hex>` with the node's key"
+    )]
+    Signature,
+    #[error("{0}")]
+    Register(#[from] RegisterError),
+}
+
+impl IntoResponse for RegisterDeviceError {
+    fn into_response(self) -> Response {
+        let (status, kind, title) = match &self {
+            Self::Platform(_) => (StatusCode::BAD_REQUEST, "unknown_platform", "The platform is not served"),
+            Self::TokenLength(_) | Self::Token(_) => {
+                (StatusCode::BAD_REQUEST, "token_refused", "The token cannot be used")
+            }
+            Self::Challenge(_) => (StatusCode::FORBIDDEN, "challenge_refused", "The challenge is of no use"),
+            Self::Signature => (StatusCode::FORBIDDEN, "signature_refused", "The signature does not verify"),
+            Self::Register(RegisterError::ChallengeUsed) => {
+                (StatusCode::FORBIDDEN, "challenge_refused", "The challenge is of no use")
+            }
+            Self::Register(RegisterError::TooManyForNode(_) | RegisterError::TooManyWithoutChannel) => {
+                (StatusCode::CONFLICT, "too_many_devices", "There are too many devices")
+            }
+            Self::Register(RegisterError::Storage(error)) => {
+                tracing::error!(error = error as &dyn std::error::Error, "a device is not registered");
+                (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The server cannot store it now")
+            }
+        };
+        problem(status, kind, title, self.to_string())
+    }
+}
+
+/// Registers where a node's phone can be woken. Answers once that is on disk; what waits for the node is pushed at once.
+pub(super) async fn handle(
+    State(state): State<PublicState>,
+    Body(request): Body<RegisterDeviceRequest>,
+) -> Response {
+    match register(&state, request).await {
+        Ok((status, response)) => (status, Json(response)).into_response(),
+        Err(error) => error.into_response(),
+    }
+}
+
+async fn register(
+    state: &PublicState,
+    request: RegisterDeviceRequest,
+) -> Result<(StatusCode, RegisterDeviceResponse), RegisterDeviceError> {
+    let state = &state.inner;
+    let new = check(state, request)?;
+    let limits = state.limits;
+    let registered = state
+        .database
+        .submit("register_device", move |tx| {
+            Box::pin(async move {
+                let registered = devices::register(tx, &new, &limits).await?;
+                wakes::rearm(tx, new.node_id, new.now_unix).await?;
+                tracing::info!(node_id = %new.node_id, device = %registered.device_id, "registers a device");
+                Ok::<_, RegisterError>(registered)
+            })
+        })
+        .await?;
+    state.waker.nudge();
+    let status = if registered.is_new { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, RegisterDeviceResponse { device_id: registered.device_id.to_string(), durable: true }))
+}
+
+/// All that can be said without the database, the cheap things first.
+fn check(state: &super::Inner, request: RegisterDeviceRequest) -> Result<NewDevice, RegisterDeviceError> {
+    let RegisterDeviceRequest { node_id, challenge, platform, token, signature } = request;
+    let kind: GatewayKind = platform.parse()?;
+    if token.is_empty() || token.len() > TOKEN_BYTES_MAX {
+        return Err(RegisterDeviceError::TokenLength(token.len()));
+    }
+    let target = PushTarget { kind, token };
+    state.waker.check(&target)?;
+    let now_unix = state.clock.now_unix();
+    let known = state.challenges.check(&node_id, &challenge, now_unix)?;
+    let text = registration_text(&state.node.node_id(), &challenge, kind.as_str(), &target.token);
+    if signature.len() != SIGNATURE_CHARS || !message_signing::verify(text.as_bytes(), &signature, &node_id) {
+        return Err(RegisterDeviceError::Signature);
+    }
+    let mut device_id = [0; 16];
+    device_id.copy_from_slice(&state.node.random_bytes()[..16]);
+    Ok(NewDevice {
+        device_id: DeviceId(device_id),
+        node_id,
+        target,
+        has_channel: state.node.has_channel(node_id),
+        challenge: known.bytes,
+        challenge_expires_at: known.expires_at,
+        now_unix,
+    })
+}
+
+impl From<StorageError> for RegisterDeviceError {
+    fn from(error: StorageError) -> Self {
+        Self::Register(error.into())
+    }
+}

@@ -1,0 +1,45 @@
+//! `GET /health`: is the process worth keeping?
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use futures::future::FutureExt;
+use protocol::api::public::{HealthCheck, HealthResponse};
+use storage::{Database, StorageError};
+
+use super::PublicState;
+
+/// The longest that a healthy database takes to read one row.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// 200 while the database can be read and is written. On anything else, restarting the process is the thing to do.
+pub(super) async fn handle(State(state): State<PublicState>) -> (StatusCode, Json<HealthResponse>) {
+    answer(vec![database(&state.inner.database).await])
+}
+
+pub(super) fn answer(checks: Vec<HealthCheck>) -> (StatusCode, Json<HealthResponse>) {
+    let ok = checks.iter().all(|check| check.ok);
+    let status = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(HealthResponse { ok, checks }))
+}
+
+pub(super) fn check(name: &str, problem: Option<String>) -> HealthCheck {
+    HealthCheck { name: name.to_owned(), ok: problem.is_none(), detail: problem }
+}
+
+pub(super) async fn database(database: &Database) -> HealthCheck {
+    let read = database
+        .read("health", |tx| Box::pin(async move { tx.fetch_one("SELECT 1 AS alive", &[]).await.map(drop) }));
+    let problem = if let Some(failure) = database.failed().now_or_never() {
+        Some(failure.to_string())
+    } else {
+        match tokio::time::timeout(READ_TIMEOUT, read).await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(StorageError::to_string(&error)),
+            Err(_) => Some("the database does not answer".to_owned()),
+        }
+    };
+    check("database", problem)
+}

@@ -1,0 +1,171 @@
+//! The public HTTP API: phones register here to be woken, and monitoring asks how the LSP is.
+//!
+//! It stands in the open internet: bodies, time and requests under way are bounded, and nothing is written for a request
+//! that is not signed.
+
+mod body;
+mod challenge;
+mod challenges;
+mod devices;
+mod health;
+mod info;
+mod ready;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
+use axum::routing::{get, post};
+use bitcoin::secp256k1::PublicKey;
+use futures::future::BoxFuture;
+use node::{Node, NodeError};
+use protocol::units::BlockHeight;
+use storage::Database;
+use tokio::sync::Semaphore;
+
+use self::challenges::Challenges;
+use self::ready::ChainView;
+use crate::clock::Clock;
+use crate::http::problem::problem;
+use crate::store::devices::DeviceLimits;
+use crate::wake::Waker;
+
+/// The longest body, in bytes: a token of 2,048 bytes, all of it escaped, and the rest.
+const BODY_BYTES_MAX: usize = 16 * 1024;
+
+/// The longest that a request may take, its body included.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Requests under way at once.
+const REQUESTS_MAX: usize = 256;
+
+/// What the public API asks of the node.
+pub trait PublicNode: Send + Sync + 'static {
+    /// The LSP's public key.
+    fn node_id(&self) -> PublicKey;
+
+    /// Fresh random bytes.
+    fn random_bytes(&self) -> [u8; 32];
+
+    /// The peer has a channel here.
+    fn has_channel(&self, peer: PublicKey) -> bool;
+
+    /// The best height that the node has processed.
+    fn height(&self) -> BlockHeight;
+
+    /// bitcoind's best height.
+    fn chain_height(&self) -> BoxFuture<'_, Result<BlockHeight, NodeError>>;
+}
+
+impl PublicNode for Node {
+    fn node_id(&self) -> PublicKey {
+        Self::node_id(self)
+    }
+
+    fn random_bytes(&self) -> [u8; 32] {
+        Self::random_bytes(self)
+    }
+
+    fn has_channel(&self, peer: PublicKey) -> bool {
+        !self.channels_with(peer).is_empty()
+    }
+
+    fn height(&self) -> BlockHeight {
+        Self::height(self)
+    }
+
+    fn chain_height(&self) -> BoxFuture<'_, Result<BlockHeight, NodeError>> {
+        Box::pin(Self::chain_height(self))
+    }
+}
+
+/// What the endpoints share.
+#[derive(Clone)]
+pub struct PublicState {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    database: Database,
+    node: Arc<dyn PublicNode>,
+    waker: Arc<Waker>,
+    limits: DeviceLimits,
+    clock: Arc<dyn Clock>,
+    challenges: Challenges,
+    chain: ChainView,
+    requests: Semaphore,
+}
+
+impl PublicState {
+    /// The state of an API that registers devices in `database` and wakes them through `waker`.
+    pub fn new(
+        database: Database,
+        node: Arc<dyn PublicNode>,
+        waker: Arc<Waker>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self::with_limits(database, node, waker, DeviceLimits::default(), clock)
+    }
+
+    /// As [`Self::new`], with bounds of the caller's choice.
+    pub fn with_limits(
+        database: Database,
+        node: Arc<dyn PublicNode>,
+        waker: Arc<Waker>,
+        limits: DeviceLimits,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let challenges = Challenges::new(node.random_bytes());
+        let chain = ChainView::default();
+        let requests = Semaphore::new(REQUESTS_MAX);
+        Self { inner: Arc::new(Inner { database, node, waker, limits, clock, challenges, chain, requests }) }
+    }
+}
+
+/// The public API's routes.
+pub fn router(state: PublicState) -> Router {
+    Router::new()
+        .route("/health", get(health::handle))
+        .route("/ready", get(ready::handle))
+        .route("/v1/lsp", get(info::handle))
+        .route("/v1/challenge", post(challenge::handle))
+        .route("/v1/devices", post(devices::handle))
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(from_fn_with_state(state.clone(), bounded))
+        .with_state(state)
+}
+
+async fn unknown_path() -> Response {
+    let detail = "see the API's documentation for the paths that there are".to_owned();
+    problem(StatusCode::NOT_FOUND, "not_found", "There is no such path", detail)
+}
+
+async fn wrong_method() -> Response {
+    let detail = "the path exists, but not for this method".to_owned();
+    problem(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Wrong method", detail)
+}
+
+/// Bounds the requests under way and the time of each.
+async fn bounded(State(state): State<PublicState>, request: Request, next: Next) -> Response {
+    let Ok(_place) = state.inner.requests.try_acquire() else {
+        let detail = "too many requests are under way: try again in a second".to_owned();
+        let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, "busy", "The server is busy", detail);
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        return response;
+    };
+    match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            let detail = format!("it was not done within {} seconds", REQUEST_TIMEOUT.as_secs());
+            problem(StatusCode::REQUEST_TIMEOUT, "timeout", "The request took too long", detail)
+        }
+    }
+}

@@ -1,0 +1,290 @@
+use std::sync::atomic::Ordering;
+
+use lightning::util::message_signing;
+use notifier::PushGateway;
+use protocol::api::Problem;
+use protocol::api::public::{
+    ChallengeRequest, ChallengeResponse, HealthResponse, LspInfo, RegisterDeviceRequest,
+    RegisterDeviceResponse, registration_text,
+};
+use protocol::wake::WakeReason;
+use serde::Serialize;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::store::wakes::{self, NewWake};
+use crate::testing::{FakeNode, Receiver, START, TestClock, TestDatabase, gateway, public, secret};
+
+const LSP: u8 = 99;
+const PHONE: u8 = 1;
+const URL: &str = "https://push.wallet.com/wake/secret";
+
+struct Api {
+    db: TestDatabase,
+    node: Arc<FakeNode>,
+    clock: Arc<TestClock>,
+    waker: Arc<Waker>,
+    client: reqwest::Client,
+    base: String,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Api {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Api {
+    async fn start() -> Self {
+        Self::with(DeviceLimits::default(), false).await
+    }
+
+    async fn with(limits: DeviceLimits, allow_private_addresses: bool) -> Self {
+        let (db, node, clock) = (TestDatabase::new().await, FakeNode::new(), TestClock::new());
+        node.add_client(PHONE);
+        let gateways: Vec<Arc<dyn PushGateway>> = vec![gateway(allow_private_addresses)];
+        let waker = Waker::new(db.database.clone(), node.clone(), gateways, clock.clone());
+        let state =
+            PublicState::with_limits(db.database.clone(), node.clone(), waker.clone(), limits, clock.clone());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let task = tokio::spawn(async move { axum::serve(listener, router(state)).await.unwrap() });
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        Self { db, node, clock, waker, client, base, task }
+    }
+
+    async fn post(&self, path: &str, body: &impl Serialize) -> reqwest::Response {
+        self.client.post(format!("{}{path}", self.base)).json(body).send().await.unwrap()
+    }
+
+    async fn get(&self, path: &str) -> reqwest::Response {
+        self.client.get(format!("{}{path}", self.base)).send().await.unwrap()
+    }
+
+    async fn challenge(&self, node: u8) -> String {
+        let answer = self.post("/v1/challenge", &ChallengeRequest { node_id: public(node) }).await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        let ChallengeResponse { challenge, expires_at } = answer.json().await.unwrap();
+        assert_eq!(expires_at, self.clock.now_unix() + 300);
+        challenge
+    }
+
+    /// A registration that is right in every way.
+    async fn registration(&self, node: u8, token: &str) -> RegisterDeviceRequest {
+        let challenge = self.challenge(node).await;
+        signed(node, LSP, challenge, token)
+    }
+
+    async fn register(&self, request: &RegisterDeviceRequest) -> reqwest::Response {
+        self.post("/v1/devices", request).await
+    }
+
+    async fn devices(&self) -> i64 {
+        self.db.number("SELECT COUNT(*) AS n FROM device").await
+    }
+}
+
+fn signed(node: u8, lsp: u8, challenge: String, token: &str) -> RegisterDeviceRequest {
+    let text = registration_text(&public(lsp), &challenge, "webhook", token);
+    RegisterDeviceRequest {
+        node_id: public(node),
+        challenge,
+        platform: "webhook".into(),
+        token: token.into(),
+        signature: message_signing::sign(text.as_bytes(), &secret(node)),
+    }
+}
+
+async fn refused(answer: reqwest::Response, status: StatusCode, kind: &str) -> Problem {
+    assert_eq!(answer.status(), status);
+    assert_eq!(answer.headers()[header::CONTENT_TYPE], protocol::api::PROBLEM_CONTENT_TYPE);
+    let problem: Problem = answer.json().await.unwrap();
+    assert_eq!((problem.kind.as_str(), problem.status), (kind, status.as_u16()));
+    problem
+}
+
+#[tokio::test]
+async fn a_device_registers_with_its_nodes_signature() {
+    let api = Api::start().await;
+    let info: LspInfo = api.get("/v1/lsp").await.json().await.unwrap();
+    assert_eq!(info, LspInfo { node_id: public(LSP), platforms: vec!["webhook".into()] });
+
+    let answer = api.register(&api.registration(PHONE, URL).await).await;
+    assert_eq!(answer.status(), StatusCode::CREATED);
+    let first: RegisterDeviceResponse = answer.json().await.unwrap();
+    assert!(first.durable);
+    assert_eq!(first.device_id.len(), 32);
+
+    let answer = api.register(&api.registration(PHONE, URL).await).await;
+    assert_eq!(answer.status(), StatusCode::OK, "it was registered before");
+    let again: RegisterDeviceResponse = answer.json().await.unwrap();
+    assert_eq!((again, api.devices().await), (first, 1));
+}
+
+#[tokio::test]
+async fn a_new_device_gets_what_waits_for_its_node() {
+    let api = Api::with(DeviceLimits::default(), true).await;
+    let receiver = Receiver::start().await;
+    let wake = NewWake {
+        node_id: public(PHONE),
+        reason: WakeReason::PaymentSettled,
+        group: [1; 32],
+        expires_at_unix: START + 3_600,
+        now_unix: START,
+    };
+    let opened =
+        api.db.database.submit("test_open", move |tx| Box::pin(async move { wakes::open(tx, &wake).await }));
+    opened.await.unwrap();
+    let dispatcher = tokio::spawn(api.waker.clone().run());
+    let answer = api.register(&api.registration(PHONE, &receiver.url()).await).await;
+    assert_eq!(answer.status(), StatusCode::CREATED);
+    tokio::time::timeout(Duration::from_secs(30), receiver.received(1)).await.unwrap();
+    dispatcher.abort();
+}
+
+#[tokio::test]
+async fn a_challenge_is_good_for_one_registration() {
+    let api = Api::start().await;
+    let request = api.registration(PHONE, URL).await;
+    assert_eq!(api.register(&request).await.status(), StatusCode::CREATED);
+    refused(api.register(&request).await, StatusCode::FORBIDDEN, "challenge_refused").await;
+    let other = signed(PHONE, LSP, request.challenge, "https://push.wallet.com/other");
+    refused(api.register(&other).await, StatusCode::FORBIDDEN, "challenge_refused").await;
+
+    let late = api.registration(PHONE, URL).await;
+    api.clock.advance(300);
+    let problem = refused(api.register(&late).await, StatusCode::FORBIDDEN, "challenge_refused").await;
+    assert!(problem.detail.contains("expired"), "{}", problem.detail);
+    let foreign = signed(PHONE, LSP, api.challenge(2).await, URL);
+    refused(api.register(&foreign).await, StatusCode::FORBIDDEN, "challenge_refused").await;
+    let made_up = signed(PHONE, LSP, "c4".repeat(56), URL);
+    refused(api.register(&made_up).await, StatusCode::FORBIDDEN, "challenge_refused").await;
+    assert_eq!(api.devices().await, 1);
+}
+
+#[tokio::test]
+async fn only_the_node_itself_registers_and_only_what_it_signed() {
+    let api = Api::start().await;
+    let for_another_lsp = signed(PHONE, 98, api.challenge(PHONE).await, URL);
+    let by_another_node =
+        RegisterDeviceRequest { node_id: public(PHONE), ..signed(2, LSP, api.challenge(PHONE).await, URL) };
+    let another_token = RegisterDeviceRequest {
+        token: "https://push.wallet.com/other".into(),
+        ..api.registration(PHONE, URL).await
+    };
+    let no_signature =
+        RegisterDeviceRequest { signature: "y".repeat(100_000 / 8), ..api.registration(PHONE, URL).await };
+    for request in [for_another_lsp, by_another_node, another_token, no_signature] {
+        let problem = refused(api.register(&request).await, StatusCode::FORBIDDEN, "signature_refused").await;
+        assert!(problem.detail.contains("lightning-rod:register_device:"), "{}", problem.detail);
+    }
+    assert_eq!(api.devices().await, 0);
+    assert_eq!(api.db.number("SELECT COUNT(*) AS n FROM used_challenge").await, 0, "nothing is written");
+}
+
+#[tokio::test]
+async fn a_token_that_could_not_be_used_is_refused_at_once() {
+    let api = Api::start().await;
+    let too_long = format!("https://push.wallet.com/{}", "a".repeat(2_048));
+    for token in ["http://127.0.0.1:1/", "https://169.254.169.254/", "nowhere", "", &too_long] {
+        let request = api.registration(PHONE, token).await;
+        refused(api.register(&request).await, StatusCode::BAD_REQUEST, "token_refused").await;
+    }
+    let pigeon = RegisterDeviceRequest { platform: "pigeon".into(), ..api.registration(PHONE, URL).await };
+    let problem = refused(api.register(&pigeon).await, StatusCode::BAD_REQUEST, "unknown_platform").await;
+    assert!(problem.detail.contains("webhook"), "{}", problem.detail);
+}
+
+#[tokio::test]
+async fn devices_are_bounded_for_each_node_and_for_strangers() {
+    let api = Api::with(DeviceLimits { per_node_max: 1, without_channel_max: 1 }, false).await;
+    api.register(&api.registration(PHONE, URL).await).await.error_for_status().unwrap();
+    let second = api.registration(PHONE, "https://push.wallet.com/2").await;
+    refused(api.register(&second).await, StatusCode::CONFLICT, "too_many_devices").await;
+    api.register(&api.registration(2, URL).await).await.error_for_status().unwrap();
+    let stranger = api.registration(3, URL).await;
+    refused(api.register(&stranger).await, StatusCode::CONFLICT, "too_many_devices").await;
+    api.node.add_client(3);
+    api.register(&stranger).await.error_for_status().unwrap();
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_a_problem_too() {
+    let api = Api::start().await;
+    let path = |path: &str| format!("{}{path}", api.base);
+    let answer = api.post("/v1/challenge", &json!({ "node_id": "02" })).await;
+    refused(answer, StatusCode::UNPROCESSABLE_ENTITY, "bad_request").await;
+    let answer = api.post("/v1/challenge", &json!({ "node_id": public(1).to_string(), "colour": 1 })).await;
+    refused(answer, StatusCode::UNPROCESSABLE_ENTITY, "bad_request").await;
+    let answer = api.client.post(path("/v1/devices")).body("{").send().await.unwrap();
+    refused(answer, StatusCode::UNSUPPORTED_MEDIA_TYPE, "bad_request").await;
+    let answer = api.post("/v1/devices", &"x".repeat(BODY_BYTES_MAX)).await;
+    refused(answer, StatusCode::PAYLOAD_TOO_LARGE, "bad_request").await;
+    refused(api.get("/v2/devices").await, StatusCode::NOT_FOUND, "not_found").await;
+    refused(api.get("/v1/challenge").await, StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed").await;
+}
+
+#[tokio::test]
+async fn requests_under_way_are_bounded() {
+    let db = TestDatabase::new().await;
+    let (node, clock) = (FakeNode::new(), TestClock::new());
+    let waker = Waker::new(db.database.clone(), node.clone(), Vec::new(), clock.clone());
+    let state = PublicState::new(db.database.clone(), node, waker, clock);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/health", listener.local_addr().unwrap());
+    let app = router(state.clone());
+    let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    let _gateway = gateway(true);
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+
+    let places = state.inner.requests.acquire_many(u32::try_from(REQUESTS_MAX).unwrap()).await.unwrap();
+    let answer = client.get(&url).send().await.unwrap();
+    assert_eq!(answer.headers()[header::RETRY_AFTER], "1");
+    refused(answer, StatusCode::SERVICE_UNAVAILABLE, "busy").await;
+    drop(places);
+    assert_eq!(client.get(&url).send().await.unwrap().status(), StatusCode::OK);
+    task.abort();
+}
+
+#[tokio::test]
+async fn health_is_the_databases() {
+    let api = Api::start().await;
+    *api.node.chain_height.lock().unwrap() = None;
+    let answer = api.get("/health").await;
+    assert_eq!(answer.status(), StatusCode::OK, "a restart does not mend bitcoind");
+    assert!(answer.json::<HealthResponse>().await.unwrap().ok);
+    api.db.database.close().await;
+    let answer = api.get("/health").await;
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let health: HealthResponse = answer.json().await.unwrap();
+    assert_eq!((health.ok, health.checks[0].detail.as_deref()), (false, Some("the database has stopped")));
+}
+
+#[tokio::test]
+async fn ready_is_level_with_the_chain() {
+    let api = Api::start().await;
+    let ready = async || {
+        let answer = api.get("/ready").await;
+        let status = answer.status();
+        let health: HealthResponse = answer.json().await.unwrap();
+        assert_eq!(status.is_success(), health.ok);
+        health.checks.into_iter().filter(|check| !check.ok).map(|check| check.name).collect::<Vec<_>>()
+    };
+    assert_eq!(ready().await, Vec::<String>::new());
+    *api.node.chain_height.lock().unwrap() = Some(104);
+    assert_eq!(ready().await, Vec::<String>::new(), "asked a moment ago");
+    assert_eq!(api.node.chain_questions.load(Ordering::Relaxed), 1);
+    api.clock.advance(2);
+    assert_eq!(ready().await, ["synced"]);
+    api.node.height.store(101, Ordering::Relaxed);
+    assert_eq!(ready().await, Vec::<String>::new());
+
+    *api.node.chain_height.lock().unwrap() = None;
+    api.clock.advance(2);
+    let text = api.get("/ready").await.text().await.unwrap();
+    assert!(!text.contains("bitcoind.internal"), "{text}");
+    assert_eq!(ready().await, ["bitcoind", "synced"]);
+}

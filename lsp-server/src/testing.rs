@@ -1,0 +1,339 @@
+//! What the tests of several modules share: a real database, a clock that stands still, and a node as far as they need one.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::StatusCode;
+use axum::http::header::RETRY_AFTER;
+use axum::response::IntoResponse;
+use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
+use futures::future::{BoxFuture, FutureExt};
+use node::NodeError;
+use notifier::webhook::{WebhookConfig, WebhookGateway};
+use notifier::{GatewayKind, PushTarget};
+use protocol::units::BlockHeight;
+use storage::{Database, DatabaseUrl};
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use crate::clock::Clock;
+use crate::http::public::PublicNode;
+use crate::mailbox::MailboxNode;
+use crate::store::MIGRATIONS;
+use crate::store::devices::{self, DeviceId, DeviceLimits, NewDevice, RegisterError, Registered};
+use crate::wake::WakeNode;
+
+/// When the tests begin, in seconds since 1970.
+pub(crate) const START: u64 = 1_800_000_000;
+
+/// A secret key of one repeated byte.
+pub(crate) fn secret(byte: u8) -> SecretKey {
+    SecretKey::from_slice(&[byte; 32]).unwrap()
+}
+
+/// The public key of [`secret`].
+pub(crate) fn public(byte: u8) -> PublicKey {
+    secret(byte).public_key(&Secp256k1::new())
+}
+
+/// A database with all of the server's tables, gone at the end of the test.
+pub(crate) struct TestDatabase {
+    pub(crate) database: Database,
+    _folder: tempfile::TempDir,
+}
+
+impl TestDatabase {
+    pub(crate) async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = DatabaseUrl::Sqlite(folder.path().join("lsp.db"));
+        let database = Database::open(&url, &[MIGRATIONS]).await.unwrap();
+        Self { database, _folder: folder }
+    }
+
+    /// The first column, named `n`, of a query's only row.
+    pub(crate) async fn number(&self, sql: &'static str) -> i64 {
+        self.database
+            .submit("test_number", move |tx| {
+                Box::pin(async move { tx.fetch_one(sql, &[]).await?.get_i64("n") })
+            })
+            .await
+            .unwrap()
+    }
+
+    /// Registers a webhook for a node that has a channel.
+    pub(crate) async fn register(&self, node: u8, url: &str) -> Registered {
+        self.try_register(new_device(node, url), DeviceLimits::default()).await.unwrap()
+    }
+
+    pub(crate) async fn try_register(
+        &self,
+        device: NewDevice,
+        limits: DeviceLimits,
+    ) -> Result<Registered, RegisterError> {
+        self.database
+            .submit("test_register", move |tx| {
+                Box::pin(async move { devices::register(tx, &device, &limits).await })
+            })
+            .await
+    }
+}
+
+/// A webhook of a node; its challenge and name are its own.
+pub(crate) fn new_device(node: u8, url: &str) -> NewDevice {
+    static DEVICES: AtomicU64 = AtomicU64::new(1);
+    let serial = DEVICES.fetch_add(1, Ordering::Relaxed);
+    let mut device_id = [0; 16];
+    device_id[..8].copy_from_slice(&serial.to_be_bytes());
+    NewDevice {
+        device_id: DeviceId(device_id),
+        node_id: public(node),
+        target: PushTarget { kind: GatewayKind::Webhook, token: url.to_owned() },
+        has_channel: true,
+        challenge: serial.to_be_bytes().to_vec(),
+        challenge_expires_at: START + 300,
+        now_unix: START,
+    }
+}
+
+/// A clock that the test moves.
+pub(crate) struct TestClock(AtomicU64);
+
+impl TestClock {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self(AtomicU64::new(START)))
+    }
+
+    pub(crate) fn advance(&self, seconds: u64) {
+        self.0.fetch_add(seconds, Ordering::Relaxed);
+    }
+}
+
+impl Clock for TestClock {
+    fn now_unix(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A node: who is connected, has a channel, is announced; and the onion messages that it was given.
+pub(crate) struct FakeNode {
+    pub(crate) connected: Mutex<HashSet<PublicKey>>,
+    pub(crate) clients: Mutex<HashSet<PublicKey>>,
+    pub(crate) announced: Mutex<HashSet<PublicKey>>,
+    pub(crate) forwarded: Mutex<Vec<(PublicKey, Vec<u8>)>>,
+    pub(crate) full: AtomicBool,
+    /// Messages after which whoever gets them is gone.
+    pub(crate) leaves_after: AtomicU64,
+    pub(crate) calls: AtomicU64,
+    pub(crate) height: AtomicU64,
+    pub(crate) chain_height: Mutex<Option<u32>>,
+    pub(crate) chain_questions: AtomicU64,
+    random: AtomicU64,
+}
+
+impl FakeNode {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            connected: Mutex::default(),
+            clients: Mutex::default(),
+            announced: Mutex::default(),
+            forwarded: Mutex::default(),
+            full: AtomicBool::new(false),
+            leaves_after: AtomicU64::new(u64::MAX),
+            calls: AtomicU64::new(0),
+            height: AtomicU64::new(100),
+            chain_height: Mutex::new(Some(100)),
+            chain_questions: AtomicU64::new(0),
+            random: AtomicU64::new(1),
+        })
+    }
+
+    pub(crate) fn connect(&self, peer: u8) {
+        self.connected.lock().unwrap().insert(public(peer));
+    }
+
+    pub(crate) fn disconnect(&self, peer: u8) {
+        self.connected.lock().unwrap().remove(&public(peer));
+    }
+
+    pub(crate) fn add_client(&self, peer: u8) {
+        self.clients.lock().unwrap().insert(public(peer));
+    }
+
+    pub(crate) fn announce(&self, node: u8) {
+        self.announced.lock().unwrap().insert(public(node));
+    }
+
+    /// What was given to one peer.
+    pub(crate) fn messages_of(&self, peer: u8) -> Vec<Vec<u8>> {
+        let forwarded = self.forwarded.lock().unwrap();
+        forwarded.iter().filter(|(to, _)| *to == public(peer)).map(|(_, message)| message.clone()).collect()
+    }
+
+    fn is_here(&self, peer: PublicKey) -> bool {
+        self.connected.lock().unwrap().contains(&peer)
+    }
+
+    fn fresh(&self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&self.random.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+        bytes
+    }
+}
+
+impl WakeNode for FakeNode {
+    fn is_connected(&self, peer: PublicKey) -> bool {
+        self.is_here(peer)
+    }
+
+    fn random_bytes(&self) -> [u8; 32] {
+        self.fresh()
+    }
+}
+
+impl MailboxNode for FakeNode {
+    fn is_connected(&self, peer: PublicKey) -> bool {
+        self.is_here(peer)
+    }
+
+    fn has_channel(&self, peer: PublicKey) -> bool {
+        self.clients.lock().unwrap().contains(&peer)
+    }
+
+    fn is_announced(&self, node_id: PublicKey) -> bool {
+        self.announced.lock().unwrap().contains(&node_id)
+    }
+
+    fn has_announced_address(&self, node_id: PublicKey) -> bool {
+        self.announced.lock().unwrap().contains(&node_id)
+    }
+
+    fn forward_onion(&self, message: &[u8], peer: PublicKey) -> Result<(), NodeError> {
+        let refused = |reason: &str| NodeError::Refused { action: "forwarding", reason: reason.to_owned() };
+        if !self.is_here(peer) {
+            return Err(refused("not connected"));
+        }
+        if self.full.load(Ordering::Relaxed) {
+            return Err(refused("buffer full"));
+        }
+        let mut forwarded = self.forwarded.lock().unwrap();
+        forwarded.push((peer, message.to_vec()));
+        if forwarded.len() as u64 >= self.leaves_after.load(Ordering::Relaxed) {
+            self.connected.lock().unwrap().remove(&peer);
+        }
+        Ok(())
+    }
+
+    fn connect_announced(&self, node_id: PublicKey) -> BoxFuture<'_, Result<(), NodeError>> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let outcome = if self.announced.lock().unwrap().contains(&node_id) {
+            self.connected.lock().unwrap().insert(node_id);
+            Ok(())
+        } else {
+            Err(NodeError::Connect { peer: node_id, address: "nowhere".to_owned() })
+        };
+        async move { outcome }.boxed()
+    }
+}
+
+impl PublicNode for FakeNode {
+    fn node_id(&self) -> PublicKey {
+        public(99)
+    }
+
+    fn random_bytes(&self) -> [u8; 32] {
+        self.fresh()
+    }
+
+    fn has_channel(&self, peer: PublicKey) -> bool {
+        MailboxNode::has_channel(self, peer)
+    }
+
+    fn height(&self) -> BlockHeight {
+        BlockHeight(self.height.load(Ordering::Relaxed) as u32)
+    }
+
+    fn chain_height(&self) -> BoxFuture<'_, Result<BlockHeight, NodeError>> {
+        self.chain_questions.fetch_add(1, Ordering::Relaxed);
+        let answer = self.chain_height.lock().unwrap().map(BlockHeight);
+        let error =
+            || NodeError::Refused { action: "asking http://bitcoind.internal", reason: "no".to_owned() };
+        async move { answer.ok_or_else(error) }.boxed()
+    }
+}
+
+/// A webhook's receiver: it remembers what it was sent, and answers as it is told.
+pub(crate) struct Receiver {
+    port: u16,
+    shared: Arc<Received>,
+    task: JoinHandle<()>,
+}
+
+struct Received {
+    bodies: Mutex<Vec<serde_json::Value>>,
+    changed: Notify,
+    answer: Mutex<(StatusCode, Option<&'static str>)>,
+}
+
+impl Receiver {
+    pub(crate) async fn start() -> Self {
+        let shared = Arc::new(Received {
+            bodies: Mutex::default(),
+            changed: Notify::new(),
+            answer: Mutex::new((StatusCode::OK, None)),
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let received = shared.clone();
+        let app = Router::new().fallback(move |body: Bytes| {
+            let received = received.clone();
+            async move {
+                received.bodies.lock().unwrap().push(serde_json::from_slice(&body).unwrap());
+                received.changed.notify_one();
+                let (status, retry_after) = *received.answer.lock().unwrap();
+                match retry_after {
+                    Some(seconds) => (status, [(RETRY_AFTER, seconds)]).into_response(),
+                    None => status.into_response(),
+                }
+            }
+        });
+        let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        Self { port, shared, task }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}/wake/secret", self.port)
+    }
+
+    pub(crate) fn answers(&self, status: StatusCode, retry_after: Option<&'static str>) {
+        *self.shared.answer.lock().unwrap() = (status, retry_after);
+    }
+
+    pub(crate) fn pushes(&self) -> Vec<serde_json::Value> {
+        self.shared.bodies.lock().unwrap().clone()
+    }
+
+    /// Waits until so many pushes have come.
+    pub(crate) async fn received(&self, pushes: usize) {
+        while self.pushes().len() < pushes {
+            self.shared.changed.notified().await;
+        }
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The webhook gateway, which may push to [`Receiver`]s.
+pub(crate) fn gateway(allow_private_addresses: bool) -> Arc<WebhookGateway> {
+    // The process has one; the first test installs it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let config = WebhookConfig { allow_private_addresses, ..WebhookConfig::default() };
+    Arc::new(WebhookGateway::new(&config).unwrap())
+}
