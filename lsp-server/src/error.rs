@@ -56,3 +56,37 @@ pub enum ServerError {
     #[error(transparent)]
     Hold(#[from] StepError),
 }
+
+/// An error in one line, with its causes. Some libraries repeat the cause in their own text; here it stands once.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Nested {
+        text: &'static str,
+        source: Option<Box<Nested>>,
+    }
+
+    #[test]
+    fn each_cause_is_told_once() {
+        let nested = |text, source: Option<Nested>| Nested { text, source: source.map(Box::new) };
+        let error = nested("open: refused", Some(nested("refused", Some(nested("no right", None)))));
+        assert_eq!(with_causes(&error), "open: refused: no right");
+    }
+}

@@ -1,11 +1,16 @@
 //! The LSP: holds, keeps, wakes, releases.
 
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod doctor;
 pub mod error;
 pub mod http;
+pub mod logging;
 pub mod mailbox;
 pub mod payment;
 pub mod server;
 pub mod store;
+#[cfg(test)]
+mod testing;
 pub mod wake;

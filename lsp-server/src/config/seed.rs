@@ -73,11 +73,14 @@ pub fn load_seed(path: &Path) -> Result<Seed, SeedError> {
 /// [`SeedError`]; when the file is there already, above all.
 pub fn create_seed(path: &Path) -> Result<Seed, SeedError> {
     let seed = Seed::generate().map_err(SeedError::Entropy)?;
-    let write = || {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        writeln!(file, "{}", seed.bytes().as_hex())?;
-        file.sync_all()
-    };
-    write().map_err(|source| SeedError::Uncreatable { path: path.to_owned(), source })?;
+    let uncreatable = |source| SeedError::Uncreatable { path: path.to_owned(), source };
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(uncreatable)?;
+    let written = writeln!(file, "{}", seed.bytes().as_hex()).and_then(|()| file.sync_all());
+    if let Err(source) = written {
+        // Half a seed is none, and would stand in the way of the next attempt. The file is ours: it was new.
+        let _ = fs::remove_file(path);
+        return Err(uncreatable(source));
+    }
     Ok(seed)
 }

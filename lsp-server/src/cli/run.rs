@@ -1,0 +1,129 @@
+//! `lsp-server run`.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{CliError, exit};
+use crate::config::Config;
+use crate::error::{ServerError, with_causes};
+use crate::http::{HttpServers, admin};
+use crate::logging::{self, LogFormat};
+use crate::server::Server;
+
+/// Run the server, until SIGTERM or SIGINT.
+///
+/// It stops gracefully: nothing is lost, and the next start has nothing to mend. A second signal ends it at once, which is
+/// safe too, but leaves the mending to the next start. Logs go to stderr; RUST_LOG filters them.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// How log lines look.
+    #[arg(long, value_enum, default_value_t, env = "LSP_LOG_FORMAT")]
+    log_format: LogFormat,
+}
+
+pub(super) async fn run(data_dir: &Path, arguments: Arguments) -> Result<ExitCode, CliError> {
+    logging::init(arguments.log_format);
+    let outcome = serve(data_dir).await;
+    match (outcome, arguments.log_format) {
+        // Machines read stderr: the last word is a line for them too.
+        (Err(error), LogFormat::Json) => {
+            tracing::error!(error = with_causes(&error), "the server ends");
+            Ok(exit::code(&error))
+        }
+        (outcome, _) => outcome,
+    }
+}
+
+async fn serve(data_dir: &Path) -> Result<ExitCode, CliError> {
+    let mut signals = Signals::new()?;
+    let config = Config::load(data_dir).map_err(ServerError::from)?;
+    // The port first: one in use is the commonest mistake, and nothing was touched yet.
+    let address = config.http.listen;
+    let public =
+        TcpListener::bind(address).await.map_err(|source| ServerError::HttpListen { address, source })?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), data_dir = %data_dir.display(), "starting");
+
+    let socket_path = config.admin_socket_path();
+    let server = tokio::select! {
+        server = Server::start(config) => server?,
+        name = signals.next() => {
+            tracing::info!(signal = name, "stopped before the server was up");
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
+    let socket = match admin::bind(&socket_path) {
+        Ok(socket) => socket,
+        Err(error) => {
+            server.stop().await;
+            return Err(error.into());
+        }
+    };
+    let http = HttpServers::start(&server, public, socket);
+    tracing::info!(%address, socket = %socket_path.display(), "serving HTTP");
+    let outcome = watch(server, http, &mut signals).await;
+    if outcome.is_ok()
+        && let Err(error) = fs::remove_file(&socket_path)
+    {
+        tracing::debug!(%error, "the admin socket was gone already");
+    }
+    outcome
+}
+
+/// Until a signal, or until the database fails: then whatever this process knows is ahead of the disk, and it must go
+/// without another word to anyone.
+async fn watch(server: Arc<Server>, http: HttpServers, signals: &mut Signals) -> Result<ExitCode, CliError> {
+    let database = server.database().clone();
+    tokio::select! {
+        failure = database.failed() => return Err(database_failed(failure)),
+        name = signals.next() => tracing::info!(signal = name, "stopping"),
+    }
+    let stopped = async {
+        http.stop().await;
+        server.stop().await;
+    };
+    tokio::select! {
+        () = stopped => {
+            tracing::info!("stopped");
+            Ok(ExitCode::SUCCESS)
+        }
+        failure = database.failed() => Err(database_failed(failure)),
+        name = signals.next() => {
+            tracing::warn!(signal = name, "a second signal: ending at once");
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+fn database_failed(failure: storage::Failure) -> CliError {
+    tracing::error!(
+        error = &failure as &dyn std::error::Error,
+        "the database failed; the server stops at once, so that nothing is lost"
+    );
+    CliError::DatabaseFailed(failure)
+}
+
+/// The signals that ask the server to stop.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// The name of the next one.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! `POST /v1/channels/{channel_id}/close`
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use hex::FromHex;
+use lightning::ln::types::ChannelId;
+use protocol::api::admin::CloseChannelRequest;
+
+use crate::http::admin::error::{AdminError, Body};
+use crate::server::Server;
+
+/// Closes a channel, together with its peer or alone.
+pub(crate) async fn handle(
+    State(server): State<Arc<Server>>,
+    Path(channel_id): Path<String>,
+    Body(request): Body<CloseChannelRequest>,
+) -> Result<StatusCode, AdminError> {
+    let channel_id = <[u8; 32]>::from_hex(&channel_id)
+        .map(ChannelId)
+        .map_err(|_| AdminError::Id { expected: "a channel id of 64 hex digits" })?;
+    let channels = server.node().channels();
+    let channel = channels
+        .iter()
+        .find(|channel| channel.channel_id == channel_id)
+        .ok_or(AdminError::NotFound { what: "channel" })?;
+    server.node().close_channel(channel_id, channel.peer, request.force)?;
+    tracing::info!(peer = %channel.peer, %channel_id, force = request.force, "the operator closes a channel");
+    Ok(StatusCode::ACCEPTED)
+}

@@ -1,0 +1,28 @@
+//! `GET /v1/devices`
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use protocol::api::admin::DeviceView;
+
+use crate::http::admin::LISTED_MAX;
+use crate::http::admin::error::AdminError;
+use crate::server::Server;
+use crate::store::devices::{self, Device};
+
+/// The devices, the latest registration first.
+pub(crate) async fn handle(State(server): State<Arc<Server>>) -> Result<Json<Vec<DeviceView>>, AdminError> {
+    let devices =
+        server.database().read("admin_devices", |tx| Box::pin(devices::list(tx, LISTED_MAX))).await?;
+    Ok(Json(devices.into_iter().map(view).collect()))
+}
+
+fn view(device: Device) -> DeviceView {
+    DeviceView {
+        device_id: device.device_id.to_string(),
+        node_id: device.node_id,
+        platform: device.target.kind.to_string(),
+        registered_at: device.registered_at,
+    }
+}

@@ -1,0 +1,4 @@
+//! Phones that can be woken.
+
+pub(super) mod list;
+pub(super) mod remove;

@@ -1,0 +1,19 @@
+//! `POST /v1/node/connect`
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use protocol::api::admin::ConnectRequest;
+
+use crate::http::admin::error::{AdminError, Body};
+use crate::server::Server;
+
+/// Connects to a peer, and remembers where it is.
+pub(crate) async fn handle(
+    State(server): State<Arc<Server>>,
+    Body(request): Body<ConnectRequest>,
+) -> Result<StatusCode, AdminError> {
+    server.node().connect(request.peer, &request.address).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

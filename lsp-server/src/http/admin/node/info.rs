@@ -1,0 +1,38 @@
+//! `GET /v1/node`
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use protocol::api::admin::NodeInfo;
+
+use crate::server::Server;
+
+/// An operator who asks how the node is must not wait for a bitcoind that hangs.
+const CHAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Who the node is and how it does. Answers without bitcoind too.
+pub(crate) async fn handle(State(server): State<Arc<Server>>) -> Json<NodeInfo> {
+    let node = server.node();
+    let config = node.config();
+    let channels = node.channels();
+    let balances = node.balances();
+    let chain_height = tokio::time::timeout(CHAIN_TIMEOUT, node.chain_height()).await;
+    Json(NodeInfo {
+        node_id: node.node_id(),
+        alias: config.alias.clone(),
+        network: config.network,
+        height: node.height(),
+        chain_height: chain_height.ok().and_then(Result::ok),
+        listen: config.listen.clone(),
+        announced_addresses: config.announced_addresses.clone(),
+        peers: node.connected_peers().len(),
+        channels: channels.len(),
+        channels_usable: channels.iter().filter(|channel| channel.is_usable).count(),
+        lightning_balance_msat: balances.lightning,
+        on_chain_spendable_sat: balances.on_chain.spendable_sat,
+        on_chain_total_sat: balances.on_chain.total_sat,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    })
+}

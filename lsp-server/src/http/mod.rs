@@ -1,0 +1,10 @@
+//! The HTTP interfaces: [`public`] for phones and monitoring, [`admin`] for the operator on this machine.
+
+pub mod admin;
+mod listener;
+pub mod problem;
+pub mod public;
+mod serve;
+
+pub use listener::{BoundedListener, ConnectionLimits};
+pub use serve::HttpServers;

@@ -1,0 +1,59 @@
+//! Serving both APIs until told to stop.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::public::{self, PublicState};
+use super::{BoundedListener, ConnectionLimits, admin};
+use crate::server::Server;
+
+/// How long requests under way may take once the server stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The public and the admin API, being served.
+pub struct HttpServers {
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<std::io::Result<()>>,
+}
+
+impl HttpServers {
+    /// Serves both APIs of `server`.
+    pub fn start(server: &Arc<Server>, public: TcpListener, admin: UnixListener) -> Self {
+        let stop = watch::Sender::new(false);
+        let mut tasks = JoinSet::new();
+        let state = PublicState::new(
+            server.database().clone(),
+            server.node().clone(),
+            server.waker().clone(),
+            server.clock().clone(),
+        );
+        let public = BoundedListener::new(public, ConnectionLimits::default());
+        let public = axum::serve(public, public::router(state)).with_graceful_shutdown(stopped(&stop));
+        tasks.spawn(async { public.await });
+        let admin = axum::serve(admin, admin::router(server.clone())).with_graceful_shutdown(stopped(&stop));
+        tasks.spawn(async { admin.await });
+        Self { stop, tasks }
+    }
+
+    /// Takes no more requests, and lets those under way end, for a bounded time.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        let ended = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(STOP_TIMEOUT, ended).await.is_err() {
+            tracing::warn!("requests under way were cut off");
+        }
+    }
+}
+
+fn stopped(stop: &watch::Sender<bool>) -> impl Future<Output = ()> + Send + 'static {
+    let mut stop = stop.subscribe();
+    async move {
+        // An error means that the sender is gone, which stops the server as well.
+        let _ = stop.wait_for(|stop| *stop).await;
+    }
+}

@@ -1,0 +1,7 @@
+//! `lsp-server`: the program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    lsp_server::cli::main()
+}
