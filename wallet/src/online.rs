@@ -96,7 +96,12 @@ impl Wallet {
         self.core.node.height()
     }
 
-    /// The payee's LSP, or the own one, is in the graph, so that routes can be found.
+    /// The LSP is connected now.
+    pub fn is_connected(&self) -> bool {
+        self.core.node.is_connected(self.core.config.lsp.node_id)
+    }
+
+    /// The LSP is in the graph, so that routes beyond it can be found.
     pub fn knows_own_lsp(&self) -> bool {
         self.core.node.is_announced(self.core.config.lsp.node_id)
     }

@@ -1,6 +1,6 @@
 //! Everything but `init`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hex::FromHex;
 use lightning_types::payment::PaymentHash;
@@ -16,6 +16,9 @@ use super::output::sat;
 
 /// How often `run` looks whether what it waits for is there.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// How long `run --until-route` waits for gossip about the LSP once the channels are there.
+const ROUTE_WAIT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -42,7 +45,8 @@ pub(super) enum Command {
         /// Only until so many channels are usable.
         #[arg(long)]
         until_channels: Option<usize>,
-        /// Only until the LSP is in the gossip, so that routes can be found.
+        /// Only until the LSP is in the gossip, so that routes beyond it can be found; an LSP without public channels is in
+        /// nobody's gossip, so for 5 seconds at most.
         #[arg(long)]
         until_route: bool,
     },
@@ -188,10 +192,13 @@ fn answer(json: Value, text: String) -> Outcome {
 
 async fn stay(wallet: &Wallet, until_channels: Option<usize>, until_route: bool) {
     let bounded = until_channels.is_some() || until_route;
+    let mut enough_since = None;
     loop {
         let usable = wallet.channels().iter().filter(|channel| channel.is_usable).count();
-        let enough = until_channels.is_none_or(|channels| usable >= channels);
-        if bounded && enough && (!until_route || wallet.knows_own_lsp()) {
+        let enough = wallet.is_connected() && until_channels.is_none_or(|channels| usable >= channels);
+        let waited = enough.then(|| enough_since.get_or_insert_with(Instant::now).elapsed());
+        let routed = !until_route || wallet.knows_own_lsp() || waited >= Some(ROUTE_WAIT);
+        if bounded && enough && routed {
             return;
         }
         tokio::time::sleep(LOOK).await;

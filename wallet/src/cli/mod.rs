@@ -7,6 +7,7 @@ mod init;
 mod output;
 mod seed;
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -85,9 +86,10 @@ pub(crate) fn main() -> ExitCode {
 
 /// To stderr: stdout is for answers. `WALLET_LOG` says how much.
 fn start_log(json: bool) {
-    let default = if json { "info" } else { "error" };
+    let default = if json { "info,ldk=warn" } else { "error" };
     let filter = EnvFilter::try_from_env("WALLET_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let ansi = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).init();
 }
 
 async fn run(cli: Cli) -> Result<(), CliError> {
