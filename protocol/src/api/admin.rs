@@ -143,6 +143,15 @@ pub struct CloseChannelRequest {
     pub force: bool,
 }
 
+/// The query of `GET /v1/holds`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListHoldsQuery {
+    /// The holds that are over, too.
+    #[serde(default)]
+    pub ended: bool,
+}
+
 /// `GET /v1/holds`: one hold in one line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HoldSummary {
@@ -181,6 +190,8 @@ pub struct HoldDetail {
     pub summary: HoldSummary,
     /// Its parts, in order of arrival.
     pub parts: Vec<PartView>,
+    /// Microseconds from the unblock's arrival until LDK was told to forward; absent if that was before the last start.
+    pub release_latency_micros: Option<u64>,
 }
 
 /// One part of a [`HoldDetail`].
@@ -255,11 +266,12 @@ pub struct MailboxView {
     pub received_at: u64,
 }
 
-/// `GET /v1/wakes`: one reason for one phone to come online.
+/// `GET /v1/wakes`: one open reason for one phone to come online.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WakeView {
-    /// The opaque id that the push carries.
-    pub wake_id: String,
+    /// The opaque id that its pushes carry; absent before the first one.
+    #[serde(default)]
+    pub wake_id: Option<String>,
     /// Who is woken.
     #[serde(with = "own")]
     pub node_id: PublicKey,
@@ -272,8 +284,8 @@ pub struct WakeView {
     pub expires_at: u64,
     /// Attempts made so far.
     pub attempts: u32,
-    /// When the next one is due; absent once the schedule has ended.
-    pub next_attempt_at: Option<u64>,
+    /// When the next one is due.
+    pub due_at: u64,
 }
 
 impl HoldSummary {
@@ -302,6 +314,7 @@ impl HoldDetail {
         Self {
             summary: HoldSummary::new(hold, created_at, pending_in_care),
             parts: hold.group().parts.iter().map(PartView::from).collect(),
+            release_latency_micros: None,
         }
     }
 }
