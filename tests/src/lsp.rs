@@ -120,8 +120,7 @@ impl Lsp {
         for (key, value) in &self.settings {
             command.env(format!("LSP__{}", key.to_uppercase().replace('.', "__")), value);
         }
-        // Its logs are searched and shown as plain text.
-        command.env("NO_COLOR", "1").arg("--data-dir").arg(&self.data_dir).args(arguments);
+        command.arg("--data-dir").arg(&self.data_dir).args(arguments);
         Ok(command)
     }
 

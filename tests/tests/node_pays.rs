@@ -1,5 +1,7 @@
 //! The node alone: channels open, a payment goes through an LSP, and everything is there after a restart.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 

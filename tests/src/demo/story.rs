@@ -58,7 +58,8 @@ fn setup(options: Options) -> Setup {
     let mut setup = Setup::lsps(options.lsps.into());
     setup.payer_channels_sat = vec![PAYER_CHANNEL_SAT; options.parts.into()];
     setup.payee_channel_sat = carried_sat + 2_000_000;
-    setup.lsps_channel_sat = 2 * carried_sat + 2_000_000;
+    // Routes use a small share of a public channel only.
+    setup.lsps_channel_sat = 10 * carried_sat;
     setup
 }
 
@@ -107,6 +108,11 @@ async fn play(stage: &Stage, timeline: &Timeline, parts: usize) -> Result<Facts,
     let height = stage.bitcoind.height().await?;
     stage.mine(OFF_BLOCKS).await?;
     timeline.tell("chain", &format!("{OFF_BLOCKS} blocks pass: {height} to {}", height + OFF_BLOCKS));
+    for lsp in &stage.lsps {
+        if lsp.channels().await?.iter().any(|channel| channel.is_usable && !channel.is_announced) {
+            return Err(Failure::wrong(format!("a phone of {} is online that should be off", lsp.name())));
+        }
+    }
     let held = held(stage, parts).await?;
     tell_hold(timeline, payers_lsp.name(), &held);
 
@@ -116,7 +122,7 @@ async fn play(stage: &Stage, timeline: &Timeline, parts: usize) -> Result<Facts,
     if !stage.payer.wakes().is_empty() {
         return Err(Failure::wrong("the payer's wallet ran while it was out of coverage"));
     }
-    let released = released_after(stage).await?;
+    let released = released_after(stage, &held).await?;
     timeline.tell(
         payers_lsp.name(),
         &format!(
@@ -190,19 +196,15 @@ fn tell_hold(timeline: &Timeline, name: &str, held: &HoldDetail) {
     }
 }
 
-/// The time from the unblock message's arrival until the HTLCs were handed to LDK, from the payer's LSP's log.
-async fn released_after(stage: &Stage) -> Result<Duration, Failure> {
+/// The time from the unblock message's arrival until LDK was told to forward, as the payer's LSP says.
+async fn released_after(stage: &Stage, held: &HoldDetail) -> Result<Duration, Failure> {
     let lsp = stage.payers_lsp();
-    wait_until("the release in the LSP's log", RELEASE_TIMEOUT, async || {
-        let log = lsp.log();
-        let field = log.lines().filter(|line| line.contains("released")).find_map(|line| {
-            let digits = line.split_once("latency_us=")?.1;
-            let digits: String = digits.chars().take_while(char::is_ascii_digit).collect();
-            digits.parse().ok()
-        });
-        Ok(match field {
+    let pid_hash = held.summary.pid_hash.to_string();
+    wait_until("the LSP to say how fast it released", RELEASE_TIMEOUT, async || {
+        let details = lsp.hold(&pid_hash).await?;
+        Ok(match details.first().and_then(|detail| detail.release_latency_micros) {
             Some(micros) => Seen::Done(Duration::from_micros(micros)),
-            None => Seen::NotYet("no such line".to_owned()),
+            None => Seen::NotYet(format!("{details:?}")),
         })
     })
     .await

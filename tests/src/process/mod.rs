@@ -158,10 +158,13 @@ pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
-        if ["LSP_", "WALLET_", "CARGO"].iter().any(|prefix| text.starts_with(prefix)) {
+        if ["LSP_", "WALLET_", "CARGO"].iter().any(|prefix| text.starts_with(prefix)) && text != "WALLET_LOG"
+        {
             command.env_remove(&name);
         }
     }
+    // Logs are searched, and shown, as plain text.
+    command.env("NO_COLOR", "1");
     command
 }
 

@@ -51,10 +51,7 @@ impl Puppet {
         wait_until(&format!("an answer to {}", self.name), SOON, async || {
             // Every two seconds.
             if looks.is_multiple_of(40) {
-                let destination = Destination::Node(self.lsp);
-                self.node
-                    .send(question.clone(), destination, Some(b"ask".to_vec()))
-                    .map_err(|error| wrong(&error))?;
+                self.send_to_lsp(question.clone())?;
             }
             looks += 1;
             Ok(match self.strings.take_message(|incoming| pick(&incoming.message)) {
@@ -101,6 +98,17 @@ impl Puppet {
             _ => None,
         })
         .await
+    }
+
+    /// Sends a message to its LSP, with a reply path.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be sent.
+    pub fn send_to_lsp(&self, message: Message) -> Result<(), Failure> {
+        self.node
+            .send(message, Destination::Node(self.lsp), Some(b"ask".to_vec()))
+            .map_err(|error| wrong(&error))
     }
 
     /// Sends a message to its LSP through somebody else's phone, as if that phone's owner had something to do with it.

@@ -14,7 +14,7 @@ const PAYEE_CHANNEL_SAT: u64 = 4_000_000;
 /// How much of it is the payee's from the start, in satoshi.
 const PAYEE_SHARE_SAT: u64 = 500_000;
 /// The channel between the LSPs, in satoshi.
-const LSPS_CHANNEL_SAT: u64 = 8_000_000;
+const LSPS_CHANNEL_SAT: u64 = 12_000_000;
 /// For fees and anchor reserves.
 const ON_CHAIN_EXTRA_SAT: u64 = 200_000;
 /// So deep that a channel is announced (BOLT 7).

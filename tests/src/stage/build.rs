@@ -82,7 +82,11 @@ pub(super) async fn build(setup: Setup, progress: &mut dyn FnMut(&str)) -> Resul
     progress("confirming the channels, and telling everybody");
     bitcoind.mine(CONFIRMATIONS).await?;
     let channels = setup.payer_channels_sat.len().to_string();
-    let payer_up = ["run", "--until-channels", &channels, "--until-route"];
+    let mut payer_up = vec!["run", "--until-channels", &channels];
+    if setup.lsps > 1 {
+        // A lone LSP has no announced channel, so that there is no gossip to wait for.
+        payer_up.push("--until-route");
+    }
     let payee_up = ["run", "--until-channels", "1"];
     let (payer_up, payee_up) =
         tokio::try_join!(payer.follow(&payer_up, |_| ()), payee.follow(&payee_up, |_| ()))?;

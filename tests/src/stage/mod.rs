@@ -43,7 +43,7 @@ impl Default for Setup {
             payer_channels_sat: vec![1_000_000],
             payee_channel_sat: 4_000_000,
             payee_share_sat: 500_000,
-            lsps_channel_sat: 8_000_000,
+            lsps_channel_sat: 12_000_000,
             lsp_settings: Vec::new(),
         }
     }
