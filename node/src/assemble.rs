@@ -24,7 +24,7 @@ use lightning_block_sync::init::{synchronize_listeners, validate_best_block_head
 use storage::Database;
 use tokio::sync::watch;
 
-use crate::chain::{Broadcaster, ChainClient, Fees};
+use crate::chain::{Broadcaster, ChainClient, Fees, PatientChain, safe_height};
 use crate::config::{NodeConfig, Role};
 use crate::error::NodeError;
 use crate::handler::HandlerCell;
@@ -221,7 +221,12 @@ impl Node {
                 .iter()
                 .map(|(best_block, monitor)| (*best_block, monitor as &(dyn Listen + Send + Sync))),
         );
-        let (header_cache, chain_tip) = synchronize_listeners(client.clone(), config.network, listeners)
+        let chain = Arc::new(PatientChain::new(client.clone()));
+        if lsp.is_some() {
+            let seen = listeners.iter().map(|(best_block, _)| best_block.height).max().unwrap_or_default();
+            chain.hold_at(safe_height(outbound_expiries(&channel_manager), seen));
+        }
+        let (header_cache, chain_tip) = synchronize_listeners(chain.clone(), config.network, listeners)
             .await
             .map_err(|error| client.error(error.into_inner()))?;
         for (_, (monitor, ..)) in monitor_listeners {
@@ -308,7 +313,7 @@ impl Node {
             handler,
             connected,
             channels_by_scid: RwLock::default(),
-            pending_run: Mutex::new(Some(PendingRun { broadcasts, chain_tip, header_cache })),
+            pending_run: Mutex::new(Some(PendingRun { broadcasts, chain, chain_tip, header_cache })),
             stop: watch::channel(false).0,
             tasks: Mutex::default(),
             processor: Mutex::default(),
@@ -316,6 +321,12 @@ impl Node {
         node.refresh_scids();
         Ok(node)
     }
+}
+
+/// When our HTLCs in flight expire.
+pub(crate) fn outbound_expiries(channel_manager: &ChannelManager) -> impl Iterator<Item = u32> {
+    let channels = channel_manager.list_channels();
+    channels.into_iter().flat_map(|details| details.pending_outbound_htlcs).map(|htlc| htlc.cltv_expiry)
 }
 
 /// BOLT 7 timestamps have 32 bits.

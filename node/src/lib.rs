@@ -46,7 +46,7 @@ use protocol::units::BlockHeight;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use chain::{ChainClient, Fees};
+use chain::{ChainClient, Fees, PatientChain};
 use handler::HandlerCell;
 use ldk::{
     BumpHandler, ChainMonitor, ChannelManager, Gossip, NetworkGraph, OnionMessenger, PeerManager, Scorer,
@@ -85,6 +85,7 @@ pub struct Node {
 /// What `load` prepared for `start`.
 struct PendingRun {
     broadcasts: mpsc::UnboundedReceiver<Vec<bitcoin::Transaction>>,
+    chain: Arc<PatientChain>,
     chain_tip: lightning_block_sync::poll::ValidatedBlockHeader,
     header_cache: lightning_block_sync::HeaderCache,
 }

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use lightning::ln::msgs::SocketAddress;
 use lightning::util::persist::{KVStore, NETWORK_GRAPH_PERSISTENCE_KEY, SCORER_PERSISTENCE_KEY};
@@ -12,13 +12,18 @@ use lightning_block_sync::SpvClient;
 use lightning_block_sync::poll::ChainPoller;
 use tokio::net::TcpListener;
 
-use crate::chain::{Listeners, run_broadcaster, run_fee_refresh};
+use crate::assemble::outbound_expiries;
+use crate::chain::{Listeners, Patience, PatientChain, run_broadcaster, run_fee_refresh, safe_height};
+use crate::channels::is_shutting_down;
 use crate::config::{CHAIN_POLL_INTERVAL, RECONNECT_INTERVAL, Role};
 use crate::error::NodeError;
 use crate::handler::NodeHandler;
 use crate::kv::NodeKv;
 use crate::logger::LdkLogger;
 use crate::{Node, PendingRun};
+
+/// How often a phone looks for HTLCs that LDK would still wait with.
+const TAKE_HTLCS_INTERVAL: Duration = Duration::from_millis(20);
 
 /// How often an LSP announces itself. Peers drop repeats within their own limits.
 const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(60);
@@ -46,7 +51,7 @@ impl Node {
             listeners.push(listener);
         }
         let pending = self.pending_run.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(PendingRun { broadcasts, chain_tip, header_cache }) = pending else {
+        let Some(PendingRun { broadcasts, chain, chain_tip, header_cache }) = pending else {
             return Err(NodeError::refused("starting", "it runs already"));
         };
         if !self.handler.set(handler) {
@@ -59,10 +64,11 @@ impl Node {
             self.spawn(self.clone().accept(listener));
         }
         self.spawn(self.clone().keep_connected());
-        if matches!(self.config.role, Role::Lsp(_)) {
-            self.spawn(self.clone().announce());
+        match self.config.role {
+            Role::Lsp(_) => self.spawn(self.clone().announce()),
+            Role::Wallet { .. } => self.spawn(self.clone().take_htlcs_at_once()),
         }
-        self.spawn(self.clone().follow_chain(chain_tip, header_cache));
+        self.spawn(self.clone().follow_chain(chain, chain_tip, header_cache));
         let processor = tokio::spawn(self.clone().process_events());
         *self.processor.lock().unwrap_or_else(PoisonError::into_inner) = Some(processor);
         Ok(())
@@ -111,6 +117,7 @@ impl Node {
 
     async fn follow_chain(
         self: Arc<Self>,
+        chain: Arc<PatientChain>,
         chain_tip: lightning_block_sync::poll::ValidatedBlockHeader,
         header_cache: lightning_block_sync::HeaderCache,
     ) {
@@ -121,10 +128,12 @@ impl Node {
             on_chain: self.on_chain.clone(),
             handler: self.handler.clone(),
         };
-        let poller = ChainPoller::new(self.client.clone(), self.config.network);
+        let poller = ChainPoller::new(chain.clone(), self.config.network);
         let mut spv = SpvClient::new(chain_tip, poller, header_cache, &listeners);
         let mut reachable = true;
+        let mut patience = Patience::new(Instant::now());
         loop {
+            chain.hold_at(self.held_height(&mut patience).await);
             match spv.poll_best_tip().await {
                 Ok(_) if !reachable => {
                     reachable = true;
@@ -140,6 +149,31 @@ impl Node {
             }
             tokio::time::sleep(CHAIN_POLL_INTERVAL).await;
         }
+    }
+
+    /// LDK waits before it looks at HTLCs, at random and for two seconds after a start, so that a forwarder tells less to
+    /// those who watch it. A phone forwards nothing, and its system gives it only seconds.
+    async fn take_htlcs_at_once(self: Arc<Self>) {
+        loop {
+            if self.channel_manager.needs_pending_htlc_processing() {
+                self.flush_forwards();
+            }
+            tokio::time::sleep(TAKE_HTLCS_INTERVAL).await;
+        }
+    }
+
+    /// The height to stop at for now: see [`PatientChain`].
+    async fn held_height(&self, patience: &mut Patience) -> Option<u32> {
+        let Role::Wallet { lsp, .. } = self.config.role else { return None };
+        let safe = safe_height(outbound_expiries(&self.channel_manager), self.height().0)?;
+        // bitcoind out of reach: the poll right after this says so.
+        let tip = self.chain_height().await.ok()?.0;
+        let reestablished =
+            self.is_connected(lsp)
+                && self.channel_manager.list_channels().iter().all(|details| {
+                    details.is_usable || !details.is_channel_ready || is_shutting_down(details)
+                });
+        patience.holds(safe, tip, reestablished, Instant::now()).then_some(safe)
     }
 
     async fn announce(self: Arc<Self>) {
@@ -158,6 +192,7 @@ impl Node {
                 .any(|channel| channel.is_announced && channel.is_usable)
             {
                 self.peer_manager.broadcast_node_announcement(ANNOUNCED_RGB, alias, addresses.clone());
+                self.peer_manager.process_events();
             }
             count += 1;
             let first = count <= ANNOUNCE_FIRST_COUNT;
