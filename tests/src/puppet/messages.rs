@@ -100,6 +100,11 @@ impl Puppet {
         .await
     }
 
+    /// A pid as operators are given it.
+    pub fn pid_in_hex(&self, pid: &Pid) -> String {
+        pid.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// Sends a message to its LSP, with a reply path.
     ///
     /// # Errors

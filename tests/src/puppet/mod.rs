@@ -268,3 +268,12 @@ impl Puppet {
 pub fn parse_node_id(text: &str) -> Result<PublicKey, Failure> {
     text.parse().map_err(|error| Failure::wrong(format!("{text} is no node id: {error}")))
 }
+
+/// An invoice from its text.
+///
+/// # Errors
+///
+/// When it is none.
+pub fn parse_invoice(text: &str) -> Result<Bolt11Invoice, Failure> {
+    text.parse().map_err(|error| Failure::wrong(format!("{text} is no invoice: {error:?}")))
+}

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{FEES, Setup, Stage};
+use super::{CONFIRMATIONS, FEES, Setup, Stage};
 use crate::bitcoind::Bitcoind;
 use crate::failure::Failure;
 use crate::folder::Folder;
@@ -11,8 +11,6 @@ use crate::lsp::{ChannelTerms, Lsp};
 use crate::phone::Phone;
 use crate::wallet::Wallet;
 
-/// So deep that a channel is announced (BOLT 7).
-const CONFIRMATIONS: u32 = 6;
 /// For fees and anchor reserves, on top of a channel's capacity.
 const ON_CHAIN_EXTRA_SAT: u64 = 200_000;
 

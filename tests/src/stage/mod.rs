@@ -8,6 +8,9 @@ use crate::folder::Folder;
 use crate::logs::Logs;
 use crate::lsp::{FeePolicy, Lsp};
 use crate::phone::Phone;
+use crate::puppet::{PAYER_CHANNEL_SAT, Puppet};
+use crate::wait::{Seen, wait_until};
+use crate::wallet::Run;
 
 mod balances;
 mod build;
@@ -86,6 +89,9 @@ pub struct Stage {
     folder: Folder,
 }
 
+/// So deep that a channel is announced (BOLT 7).
+const CONFIRMATIONS: u32 = 6;
+
 /// The LSPs' terms: unlike each other, so that neither's fee can be taken for the other's.
 const FEES: [FeePolicy; 2] = [
     FeePolicy { base_msat: 1_000, proportional_millionths: 100 },
@@ -144,6 +150,82 @@ impl Stage {
             lsp.wait_for_height(height).await?;
         }
         Ok(())
+    }
+
+    /// One more phone of the payer's LSP, with a channel of its own, that does as it is told.
+    ///
+    /// # Errors
+    ///
+    /// When it does not come up.
+    pub async fn puppet(&self, name: &str) -> Result<Puppet, Failure> {
+        let puppet = Puppet::online(name, self.folder.path(), &self.bitcoind, self.payers_lsp()).await?;
+        puppet.open_channels(&self.bitcoind, 1, PAYER_CHANNEL_SAT).await?;
+        self.mine(CONFIRMATIONS).await?;
+        puppet.wait_for_usable_channels(1).await?;
+        Ok(puppet)
+    }
+
+    /// Makes an invoice on the payee's phone: the invoice, and its payment hash.
+    ///
+    /// # Errors
+    ///
+    /// When the wallet makes none.
+    pub async fn invoice(&self, amount_msat: u64, more: &[&str]) -> Result<(String, String), Failure> {
+        let amount = amount_msat.to_string();
+        let mut arguments = vec!["invoice", "--amount-msat", &amount, "--description", "a test"];
+        arguments.extend(more);
+        let answer = self.payee.ask(&arguments).await?;
+        let text = |key: &str| {
+            let text = answer[key].as_str().map(str::to_owned);
+            text.ok_or_else(|| Failure::wrong(format!("no {key} in {answer}")))
+        };
+        Ok((text("invoice")?, text("payment_hash")?))
+    }
+
+    /// Pays on the payer's phone, with `more` arguments, and expects that it succeeds.
+    ///
+    /// # Errors
+    ///
+    /// When it does not.
+    pub async fn pay(&self, invoice: &str, more: &[&str]) -> Result<Run, Failure> {
+        let mut arguments = vec!["pay", invoice];
+        arguments.extend(more);
+        let run = self.payer.follow(&arguments, |_| ()).await?;
+        if run.success { Ok(run) } else { Err(Failure::wrong(format!("the payer could not pay: {run:?}"))) }
+    }
+
+    /// Waits until no HTLC is on any channel, and returns what everybody has.
+    ///
+    /// # Errors
+    ///
+    /// When HTLCs stay.
+    pub async fn settled_balances(&self) -> Result<Balances, Failure> {
+        wait_until("all HTLCs to be off all channels", PAYMENT_TIMEOUT, async || {
+            let mut pending = 0;
+            for lsp in &self.lsps {
+                let channels = lsp.channels().await?;
+                let htlcs = channels.iter().map(|one| one.pending_inbound_htlcs + one.pending_outbound_htlcs);
+                pending += htlcs.sum::<usize>();
+            }
+            Ok(if pending == 0 { Seen::Done(()) } else { Seen::NotYet(format!("{pending} HTLCs")) })
+        })
+        .await?;
+        self.balances().await
+    }
+
+    /// Whether every channel that was set up is open, as the LSPs see it.
+    ///
+    /// # Errors
+    ///
+    /// When an LSP does not answer.
+    pub async fn all_channels_open(&self, setup: &Setup) -> Result<bool, Failure> {
+        let between = if self.lsps.len() > 1 { 2 } else { 0 };
+        let mut open = 0;
+        for lsp in &self.lsps {
+            let channels = lsp.channels().await?;
+            open += channels.iter().filter(|channel| channel.is_ready && !channel.is_shutting_down).count();
+        }
+        Ok(open == setup.payer_channels_sat.len() + 1 + between)
     }
 
     /// Ends everybody in good order.

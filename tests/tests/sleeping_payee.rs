@@ -1,0 +1,65 @@
+//! The payee is off when the HTLC comes.
+
+use tests::failure::TestResult;
+use tests::stage::{PAYMENT_TIMEOUT, Setup, Stage};
+
+const AMOUNT_MSAT: u64 = 300_000_000;
+
+/// A released HTLC finds the payee gone: the payee's LSP wakes it, and waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_released_payment_wakes_the_payee() -> TestResult {
+    let setup = Setup::lsps(2);
+    let stage = Stage::new(setup.clone()).await?;
+    let puppet = stage.puppet("puppet").await?;
+    let (invoice, _) = stage.invoice(AMOUNT_MSAT, &[]).await?;
+    let invoice = tests::puppet::parse_invoice(&invoice)?;
+    let pid = puppet.new_pid();
+    puppet.block(&pid, vec![invoice.payment_hash()], puppet.height().plus(50)).await?;
+    puppet.pay(&invoice, 70).await?;
+    puppet.wait_until_held(&pid, 1).await?;
+    assert_eq!(stage.payee.pushes().len(), 0, "nobody has told the payee");
+
+    // Whoever has the pid releases: here the operator, who was given it.
+    let pid_in_hex = puppet.pid_in_hex(&pid);
+    stage.payers_lsp().tell(&["holds", "release"], Some(&pid_in_hex)).await?;
+    let push = stage.payee.wait_for_push(1, PAYMENT_TIMEOUT).await?;
+    assert_eq!(push.body.reason, "payment_incoming");
+    stage.payee.wait_for_step("paid", PAYMENT_TIMEOUT).await?;
+    puppet.wait_for_payment(invoice.payment_hash(), PAYMENT_TIMEOUT).await?;
+    puppet.go_offline().await;
+    stage.finish().await?;
+    Ok(())
+}
+
+/// An ordinary payment, of a payer that knows nothing of holds, to a phone that is off.
+#[tokio::test]
+async fn an_ordinary_payment_wakes_the_payee() -> TestResult {
+    let setup = Setup::lsps(2);
+    let stage = Stage::new(setup.clone()).await?;
+    let before = stage.balances().await?;
+    let (invoice, _) = stage.invoice(AMOUNT_MSAT, &[]).await?;
+    let paid = stage.pay(&invoice, &["--ordinary"]).await?;
+    assert!(paid.step("settled").is_some(), "{paid:?}");
+    assert_eq!(
+        stage.payee.pushes().first().map(|push| push.body.reason.clone()).as_deref(),
+        Some("payment_incoming")
+    );
+    stage.payee.wait_for_step("paid", PAYMENT_TIMEOUT).await?;
+    assert_eq!(stage.payers_lsp().holds().await?, []);
+
+    // And with the payee's app open: no push, nothing held.
+    let (second, _) = stage.invoice(AMOUNT_MSAT, &[]).await?;
+    let pushes = stage.payee.pushes().len();
+    let app = stage.payee.open_app().await?;
+    let paid = stage.pay(&second, &["--ordinary"]).await?;
+    assert!(paid.step("settled").is_some(), "{paid:?}");
+    app.close().await?;
+    assert_eq!(stage.payee.pushes().len(), pushes);
+
+    let after = stage.settled_balances().await?;
+    assert_eq!(after.payee_msat, before.payee_msat + 2 * AMOUNT_MSAT);
+    assert_eq!(after.total_msat(), before.total_msat());
+    assert!(stage.all_channels_open(&setup).await?);
+    stage.finish().await?;
+    Ok(())
+}
