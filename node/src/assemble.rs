@@ -19,12 +19,12 @@ use lightning::util::persist::{
 };
 use lightning::util::ser::ReadableArgs;
 use lightning::util::wallet_utils;
-use lightning_block_sync::gossip::{GossipVerifier, TokioSpawner};
+use lightning_block_sync::gossip::TokioSpawner;
 use lightning_block_sync::init::{synchronize_listeners, validate_best_block_header};
 use storage::Database;
 use tokio::sync::watch;
 
-use crate::chain::{Broadcaster, ChainClient, Fees, PatientChain, safe_height};
+use crate::chain::{AnnouncedOutputs, Broadcaster, ChainClient, Fees, PatientChain, safe_height};
 use crate::config::{NodeConfig, Role};
 use crate::error::NodeError;
 use crate::handler::HandlerCell;
@@ -266,7 +266,8 @@ impl Node {
             )
         });
         // A phone takes its LSP's gossip as it comes: it has no time to verify it.
-        let verifier = is_lsp.then(|| Arc::new(GossipVerifier::new(client.clone(), TokioSpawner)));
+        let verifier =
+            is_lsp.then(|| Arc::new(AnnouncedOutputs::new(client.clone(), channel_manager.clone())));
         let gossip = Arc::new(crate::ldk::Gossip::new(graph.clone(), verifier, LdkLogger));
         let observer = Arc::new(OnionObserver::new(
             onion_messenger.clone(),

@@ -27,7 +27,7 @@ pub struct Channel {
     pub short_channel_id: Option<u64>,
     /// Capacity, in satoshi.
     pub capacity_sat: u64,
-    /// Ours, reserve included, in-flight HTLCs excluded.
+    /// Ours, reserve included, in-flight HTLCs and the opener's anchor outputs excluded.
     pub balance: Msat,
     /// What can be sent now.
     pub outbound_capacity: Msat,
@@ -71,15 +71,35 @@ pub struct Balances {
     pub on_chain: OnChainBalance,
 }
 
+/// Two anchor outputs of 330 satoshi (BOLT 3), which the opener pays for.
+const ANCHORS_MSAT: u64 = 660_000;
+
+/// Our side of a channel to the millisatoshi. LDK says what can be sent, which is zero both for a side without money and for
+/// one that is down to its reserve; what the other side can send tells these apart.
+fn balance(details: &ChannelDetails) -> Msat {
+    if details.outbound_capacity_msat > 0 {
+        let reserve_msat = details.unspendable_punishment_reserve.unwrap_or(0) * 1_000;
+        return Msat(details.outbound_capacity_msat + reserve_msat);
+    }
+    let has_anchors =
+        details.channel_type.as_ref().is_some_and(|features| features.supports_anchors_zero_fee_htlc_tx());
+    let anchors_msat = if has_anchors && !details.is_outbound { ANCHORS_MSAT } else { 0 };
+    let in_flight_msat: u64 = details.pending_inbound_htlcs.iter().map(|htlc| htlc.amount_msat).sum::<u64>()
+        + details.pending_outbound_htlcs.iter().map(|htlc| htlc.amount_msat).sum::<u64>();
+    let theirs_msat =
+        details.inbound_capacity_msat + details.counterparty.unspendable_punishment_reserve * 1_000;
+    Msat((details.channel_value_satoshis * 1_000).saturating_sub(theirs_msat + in_flight_msat + anchors_msat))
+}
+
 impl Channel {
-    fn from_details(details: &ChannelDetails, balance: Msat) -> Self {
+    fn from_details(details: &ChannelDetails) -> Self {
         Self {
             channel_id: details.channel_id,
             peer: details.counterparty.node_id,
             funding: details.funding_txo.map(|outpoint| outpoint.into_bitcoin_outpoint()),
             short_channel_id: details.short_channel_id,
             capacity_sat: details.channel_value_satoshis,
-            balance,
+            balance: balance(details),
             outbound_capacity: Msat(details.outbound_capacity_msat),
             inbound_capacity: Msat(details.inbound_capacity_msat),
             is_usable: details.is_usable,
@@ -100,11 +120,7 @@ pub(crate) fn is_shutting_down(details: &ChannelDetails) -> bool {
 impl Node {
     /// Every channel.
     pub fn channels(&self) -> Vec<Channel> {
-        self.channel_manager
-            .list_channels()
-            .iter()
-            .map(|details| Channel::from_details(details, self.channel_balance(details)))
-            .collect()
+        self.channel_manager.list_channels().iter().map(Channel::from_details).collect()
     }
 
     /// The channels with `peer`.
@@ -112,19 +128,13 @@ impl Node {
         self.channel_manager
             .list_channels_with_counterparty(&peer)
             .iter()
-            .map(|details| Channel::from_details(details, self.channel_balance(details)))
+            .map(Channel::from_details)
             .collect()
-    }
-
-    /// Our side of a channel to the millisatoshi: what is spendable, and the reserve that is not.
-    fn channel_balance(&self, details: &ChannelDetails) -> Msat {
-        Msat(details.outbound_capacity_msat + details.unspendable_punishment_reserve.unwrap_or(0) * 1000)
     }
 
     /// Lightning and on-chain money.
     pub fn balances(&self) -> Balances {
-        let lightning =
-            self.channel_manager.list_channels().iter().map(|details| self.channel_balance(details)).sum();
+        let lightning = self.channel_manager.list_channels().iter().map(balance).sum();
         Balances { lightning, on_chain: self.on_chain.balance() }
     }
 

@@ -14,10 +14,10 @@ use lightning::sign::{InMemorySigner, KeysManager};
 use lightning::util::persist::MonitorUpdatingPersisterAsync;
 use lightning::util::sweep::OutputSweeper;
 use lightning::util::wallet_utils;
-use lightning_block_sync::gossip::{GossipVerifier, TokioSpawner};
+use lightning_block_sync::gossip::TokioSpawner;
 use lightning_net_tokio::SocketDescriptor;
 
-use crate::chain::{Broadcaster, ChainClient, Fees};
+use crate::chain::{AnnouncedOutputs, Broadcaster, Fees};
 use crate::kv::NodeKv;
 use crate::logger::LdkLogger;
 use crate::onchain::OnChainWallet;
@@ -88,8 +88,7 @@ pub(crate) type OnionMessenger = messenger::OnionMessenger<
     Arc<OnionContents>,
 >;
 
-pub(crate) type Gossip =
-    gossip::P2PGossipSync<Arc<NetworkGraph>, Arc<GossipVerifier<TokioSpawner, Arc<ChainClient>>>, LdkLogger>;
+pub(crate) type Gossip = gossip::P2PGossipSync<Arc<NetworkGraph>, Arc<AnnouncedOutputs>, LdkLogger>;
 
 pub(crate) type PeerManager = peer_handler::PeerManager<
     SocketDescriptor,
