@@ -217,3 +217,30 @@ fn has_ended(state: HoldStateCode) -> bool {
         | HoldStateCode::Unknown(_) => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_push_is_read_whatever_its_reason() {
+        let body = br#"{"reason":"rain","id":"ab","expires_at":1790000000,"padding":"000"}"#;
+        assert_eq!(serde_json::from_slice::<PushBody>(body).unwrap().reason, "rain");
+        assert!(serde_json::from_slice::<PushBody>(b"{}").is_err());
+    }
+
+    #[test]
+    fn a_phone_stays_awake_for_what_has_ended_and_not_for_what_is_held() {
+        let ended: Vec<_> = HoldStateCode::ALL.iter().filter(|state| has_ended(**state)).collect();
+        assert_eq!(
+            ended,
+            [
+                &HoldStateCode::Claimed,
+                &HoldStateCode::Settled,
+                &HoldStateCode::Cancelled,
+                &HoldStateCode::Expired,
+                &HoldStateCode::Failed
+            ]
+        );
+    }
+}

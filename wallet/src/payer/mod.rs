@@ -13,6 +13,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use lightning_types::payment::PaymentHash;
+use node::Seed;
 use protocol::ids::{Pid, PidHash};
 use protocol::units::Msat;
 use protocol::wire::PayeeRefusal;
@@ -79,10 +80,14 @@ impl Wallet {
     }
 }
 
+/// What releases the hold. A wallet that was reinstalled from its seed finds it again.
+fn derive_pid(seed: &Seed, payment_hash: PaymentHash, attempt: u32) -> Pid {
+    Pid(seed.derive("pid", &[&payment_hash.0, &attempt.to_be_bytes()]))
+}
+
 impl Core {
-    /// What releases the hold. A wallet that was reinstalled from its seed finds it again.
     fn pid(&self, payment: &Payment) -> Pid {
-        Pid(self.seed.derive("pid", &[&payment.payment_hash.0, &payment.attempt.to_be_bytes()]))
+        derive_pid(&self.seed, payment.payment_hash, payment.attempt)
     }
 
     /// What the LSP knows of it.

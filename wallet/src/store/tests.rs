@@ -1,1 +1,186 @@
+use lightning_types::payment::{PaymentHash, PaymentPreimage};
+use protocol::ids::PidHash;
+use protocol::units::{BlockHeight, Msat};
+use storage::{BoxFuture, Database, DatabaseUrl, StorageError, Tx};
 
+use super::invoices::{self, Invoice};
+use super::payments::{self, Begun, Payment, PaymentKind, PaymentState};
+use super::pendings::{self, PENDINGS_PER_INVOICE_MAX, Pending, PendingState};
+use super::*;
+
+const HASH: PaymentHash = PaymentHash([7; 32]);
+
+struct Store {
+    database: Database,
+    _folder: tempfile::TempDir,
+}
+
+impl Store {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = DatabaseUrl::Sqlite(folder.path().join("wallet.db"));
+        let database = Database::open(&url, &[MIGRATIONS]).await.unwrap();
+        Self { database, _folder: folder }
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        body: impl for<'a> FnOnce(&'a mut Tx) -> BoxFuture<'a, Result<T, StorageError>> + Send + 'static,
+    ) -> T {
+        self.database.submit("test", body).await.unwrap()
+    }
+
+    async fn payment(&self) -> Payment {
+        self.run(|tx| Box::pin(payments::get(tx, HASH))).await.unwrap()
+    }
+
+    async fn begin(&self) -> Begun {
+        self.run(|tx| Box::pin(payments::begin(tx, payment()))).await
+    }
+}
+
+fn payment() -> Payment {
+    Payment {
+        payment_hash: HASH,
+        attempt: 0,
+        kind: PaymentKind::Asynchronous,
+        bolt11: "lnbcrt1".to_owned(),
+        amount: Msat(5_000),
+        state: PaymentState::Blocking,
+        requested_deadline: Some(BlockHeight(250)),
+        deadline: None,
+        preimage: None,
+        fee: None,
+        reason: None,
+        created_at: 1_000,
+    }
+}
+
+fn invoice() -> Invoice {
+    Invoice {
+        payment_hash: HASH,
+        bolt11: "lnbcrt1".to_owned(),
+        amount: Msat(5_000),
+        description: "tea".to_owned(),
+        created_at: 1_000,
+        expires_at: 2_000,
+        paid: None,
+    }
+}
+
+fn pending(pid: u8, state: PendingState) -> Pending {
+    Pending {
+        payment_hash: HASH,
+        pid_hash: PidHash([pid; 32]),
+        deadline: BlockHeight(250),
+        state,
+        reply_to: vec![1, 2, 3],
+        received_at: 1_500,
+    }
+}
+
+#[tokio::test]
+async fn a_payment_goes_through_its_states_and_ends_once() {
+    let store = Store::new().await;
+    assert_eq!(store.begin().await, Begun::Fresh(payment()));
+    assert_eq!(store.begin().await, Begun::Known(payment()), "it runs");
+    assert!(store.run(|tx| Box::pin(payments::set_granted(tx, HASH, BlockHeight(240)))).await);
+    let advance = |from, to| store.run(move |tx| Box::pin(payments::advance(tx, HASH, from, to)));
+    assert!(advance(PaymentState::Blocked, PaymentState::Paying).await);
+    assert!(!advance(PaymentState::Blocked, PaymentState::Paying).await, "only once");
+    assert_eq!(store.run(|tx| Box::pin(payments::open(tx))).await.len(), 1);
+
+    let preimage = PaymentPreimage([9; 32]);
+    let settle = || store.run(move |tx| Box::pin(payments::set_settled(tx, HASH, preimage, Some(Msat(3)))));
+    assert!(settle().await);
+    assert!(!settle().await, "LDK may say it twice");
+    assert_eq!(store.run(|tx| Box::pin(payments::set_failed_by_ldk(tx, HASH, "late"))).await, None);
+    assert!(!store.run(|tx| Box::pin(payments::set_cancelling(tx, HASH, "late"))).await);
+    let paid = store.payment().await;
+    assert_eq!(
+        (paid.state, paid.preimage, paid.fee, paid.deadline),
+        (PaymentState::Settled, Some(preimage), Some(Msat(3)), Some(BlockHeight(240)))
+    );
+    assert!(matches!(store.begin().await, Begun::Known(_)), "nothing is paid twice");
+    assert!(store.run(|tx| Box::pin(payments::open(tx))).await.is_empty());
+    assert!(!format!("{paid:?}").contains("0909"), "a preimage is never shown");
+}
+
+#[tokio::test]
+async fn a_failed_payment_is_tried_again_with_another_pid() {
+    let store = Store::new().await;
+    store.begin().await;
+    // What is being blocked was not handed to LDK: the event is about an earlier attempt.
+    assert_eq!(store.run(|tx| Box::pin(payments::set_failed_by_ldk(tx, HASH, "old"))).await, None);
+    store.run(|tx| Box::pin(payments::set_granted(tx, HASH, BlockHeight(240)))).await;
+    store.run(|tx| Box::pin(payments::note_reason(tx, HASH, "refused by the payee"))).await;
+    let reason = store.run(|tx| Box::pin(payments::set_failed_by_ldk(tx, HASH, "RetriesExhausted"))).await;
+    assert_eq!(reason.as_deref(), Some("refused by the payee"), "what the payee said says more");
+
+    let Begun::Fresh(again) = store.begin().await else { panic!("it may be tried again") };
+    assert_eq!((again.attempt, again.state), (1, PaymentState::Blocking));
+    assert_eq!(store.payment().await, again, "nothing of the first attempt is left");
+    store.run(|tx| Box::pin(payments::set_next_attempt(tx, HASH))).await;
+    assert_eq!(store.payment().await.attempt, 2);
+}
+
+#[tokio::test]
+async fn a_cancellation_that_came_too_late_is_forgotten() {
+    let store = Store::new().await;
+    store.begin().await;
+    assert!(store.run(|tx| Box::pin(payments::set_cancelling(tx, HASH, "cancelled"))).await);
+    assert!(!store.run(|tx| Box::pin(payments::set_cancelling(tx, HASH, "again"))).await);
+    assert!(store.run(|tx| Box::pin(payments::set_uncancelled(tx, HASH))).await);
+    let payment = store.payment().await;
+    assert_eq!((payment.state, payment.reason), (PaymentState::InCare, None));
+}
+
+#[tokio::test]
+async fn an_invoice_is_paid_once() {
+    let store = Store::new().await;
+    store.run(|tx| Box::pin(async move { invoices::insert(tx, &invoice()).await })).await;
+    assert_eq!(store.run(|tx| Box::pin(invoices::get(tx, HASH))).await, Some(invoice()));
+    let pay = |msat, at| store.run(move |tx| Box::pin(invoices::set_paid(tx, HASH, Msat(msat), at)));
+    assert!(pay(5_000, 1_600).await);
+    assert!(!pay(6_000, 1_700).await);
+    let paid = store.run(|tx| Box::pin(invoices::list(tx))).await;
+    assert_eq!(paid, [Invoice { paid: Some((Msat(5_000), 1_600)), ..invoice() }]);
+}
+
+#[tokio::test]
+async fn what_is_kept_of_payers_is_bounded() {
+    let store = Store::new().await;
+    store.run(|tx| Box::pin(async move { invoices::insert(tx, &invoice()).await })).await;
+    let put = |pid, state| {
+        store.run(move |tx| Box::pin(async move { pendings::put(tx, &pending(pid, state)).await }))
+    };
+    for pid in 0..u8::try_from(PENDINGS_PER_INVOICE_MAX).unwrap() {
+        assert!(put(pid, PendingState::Refused).await);
+    }
+    assert!(!put(99, PendingState::Refused).await, "one payer too many");
+    assert!(put(0, PendingState::Unblocking).await, "a payer that is known may say it again");
+    assert_eq!(
+        store.run(|tx| Box::pin(pendings::unblocking(tx))).await,
+        [pending(0, PendingState::Unblocking)]
+    );
+    store.run(|tx| Box::pin(pendings::forget_refusals(tx, HASH))).await;
+    assert_eq!(store.run(|tx| Box::pin(pendings::of_invoice(tx, HASH))).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_payment_that_arrived_stays_so() {
+    let store = Store::new().await;
+    store.run(|tx| Box::pin(async move { invoices::insert(tx, &invoice()).await })).await;
+    let put =
+        |state| store.run(move |tx| Box::pin(async move { pendings::put(tx, &pending(1, state)).await }));
+    let state = || async {
+        let known = store.run(|tx| Box::pin(pendings::get(tx, HASH, PidHash([1; 32])))).await;
+        known.map(|known| known.state)
+    };
+    assert_eq!(state().await, None);
+    put(PendingState::Unblocking).await;
+    store.run(|tx| Box::pin(pendings::set_arrived(tx, HASH))).await;
+    put(PendingState::Refused).await;
+    store.run(|tx| Box::pin(pendings::set_expired(tx, HASH, PidHash([1; 32])))).await;
+    assert_eq!(state().await, Some(PendingState::Arrived));
+}
