@@ -99,6 +99,16 @@ impl Wallet {
         &self.data_dir
     }
 
+    /// The file with its seed.
+    pub fn seed_path(&self) -> PathBuf {
+        self.data_dir.join("seed")
+    }
+
+    /// Its database.
+    pub fn database_path(&self) -> PathBuf {
+        self.data_dir.join("wallet.sqlite")
+    }
+
     /// The file that it logs to.
     pub fn log_path(&self) -> &Path {
         &self.log

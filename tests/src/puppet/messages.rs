@@ -1,6 +1,7 @@
 //! What a puppet says.
 
 use bitcoin::secp256k1::PublicKey;
+use hex::DisplayHex;
 use lightning_invoice::Bolt11Invoice;
 use lightning_types::payment::PaymentHash;
 use node::{Destination, Node, NodeError, ReplyTo};
@@ -102,7 +103,7 @@ impl Puppet {
 
     /// A pid as operators are given it.
     pub fn pid_in_hex(&self, pid: &Pid) -> String {
-        pid.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        pid.0.to_lower_hex_string()
     }
 
     /// Sends a message to its LSP, with a reply path.

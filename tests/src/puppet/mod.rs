@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bitcoin::Network;
 use bitcoin::secp256k1::PublicKey;
+use hex::FromHex;
 use lightning_invoice::Bolt11Invoice;
 use lightning_types::payment::PaymentHash;
 use node::{BitcoindConfig, InvoiceRequest, Node, NodeConfig, NodeEvent, PayRequest, Role, Seed};
@@ -19,6 +20,7 @@ use crate::bitcoind::{Bitcoind, RPC_PASSWORD, RPC_USER};
 use crate::failure::Failure;
 use crate::lsp::Lsp;
 use crate::wait::{SOON, Seen, wait_until};
+use crate::wallet::Wallet;
 
 mod messages;
 mod stage;
@@ -59,11 +61,39 @@ impl Puppet {
     ///
     /// When the node does not start.
     pub async fn online(name: &str, folder: &Path, bitcoind: &Bitcoind, lsp: &Lsp) -> Result<Self, Failure> {
+        let mut seed = [0; 32];
+        for (byte, letter) in seed.iter_mut().zip(name.bytes()) {
+            *byte = letter;
+        }
+        let database = folder.join(format!("{name}.sqlite"));
+        Self::online_with(name, Seed::new(seed), &database, bitcoind, lsp).await
+    }
+
+    /// Goes online as `wallet`, whose own process must not run meanwhile: with its seed and its channels, but without its
+    /// memory.
+    ///
+    /// # Errors
+    ///
+    /// When the node does not start.
+    pub async fn in_place_of(wallet: &Wallet, bitcoind: &Bitcoind, lsp: &Lsp) -> Result<Self, Failure> {
+        let path = wallet.seed_path();
+        let text = std::fs::read_to_string(&path).map_err(|source| Failure::File { path, source })?;
+        let bytes = FromHex::from_hex(text.trim()).map_err(|_| Failure::wrong("the seed is damaged"))?;
+        let name = format!("{} without memory", wallet.name());
+        Self::online_with(&name, Seed::new(bytes), &wallet.database_path(), bitcoind, lsp).await
+    }
+
+    async fn online_with(
+        name: &str,
+        seed: Seed,
+        database: &Path,
+        bitcoind: &Bitcoind,
+        lsp: &Lsp,
+    ) -> Result<Self, Failure> {
         let failure = |what: &str, error: &dyn std::error::Error| {
             Failure::wrong(format!("{name} {what}: {}", xtask::with_causes(error)))
         };
-        let path = folder.join(format!("{name}.sqlite"));
-        let url: DatabaseUrl = format!("sqlite:{}", path.display())
+        let url: DatabaseUrl = format!("sqlite:{}", database.display())
             .parse()
             .map_err(|error| failure("has no database", &error))?;
         let database =
@@ -81,11 +111,7 @@ impl Puppet {
             alias: name.to_owned(),
             role: Role::Wallet { lsp: lsp_id, lsp_address: lsp.listen().to_string() },
         };
-        let mut seed = [0; 32];
-        for (byte, letter) in seed.iter_mut().zip(name.bytes()) {
-            *byte = letter;
-        }
-        let node = Node::load(config, Seed::new(seed), database.clone())
+        let node = Node::load(config, seed, database.clone())
             .await
             .map_err(|error| failure("cannot be loaded", &error))?;
         let strings = Arc::new(Strings::new(Arc::downgrade(&node)));
