@@ -106,7 +106,7 @@ impl Wallet {
 
     /// Its database.
     pub fn database_path(&self) -> PathBuf {
-        self.data_dir.join("wallet.sqlite")
+        self.data_dir.join("wallet.db")
     }
 
     /// The file that it logs to.
