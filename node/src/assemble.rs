@@ -24,9 +24,10 @@ use lightning_block_sync::init::{synchronize_listeners, validate_best_block_head
 use storage::Database;
 use tokio::sync::watch;
 
-use crate::chain::{AnnouncedOutputs, Broadcaster, ChainClient, Fees, PatientChain, safe_height};
+use crate::chain::{Broadcaster, ChainClient, Fees, PatientChain, safe_height};
 use crate::config::{NodeConfig, Role};
 use crate::error::NodeError;
+use crate::gossip::{AnnouncedOutputs, KeptUpdates};
 use crate::handler::HandlerCell;
 use crate::kv::NodeKv;
 use crate::ldk::{
@@ -189,8 +190,9 @@ impl Node {
                     .map_err(|_| NodeError::Corrupt { what: "output sweeper" })?
             }
             None => {
+                // From where the manager is, not from the tip: what a phone has seen decides how far it may look now.
                 let sweeper = Sweeper::new(
-                    tip_locator,
+                    manager_best_block,
                     broadcaster.clone(),
                     fees.clone(),
                     None,
@@ -199,7 +201,7 @@ impl Node {
                     kv.clone(),
                     LdkLogger,
                 );
-                (tip_locator, sweeper)
+                (manager_best_block, sweeper)
             }
         };
 
@@ -224,7 +226,11 @@ impl Node {
         let chain = Arc::new(PatientChain::new(client.clone()));
         if lsp.is_some() {
             let seen = listeners.iter().map(|(best_block, _)| best_block.height).max().unwrap_or_default();
-            chain.hold_at(safe_height(outbound_expiries(&channel_manager), seen));
+            let safe = safe_height(outbound_expiries(&channel_manager), seen);
+            if safe.is_some_and(|safe| safe < tip.height) {
+                tracing::info!(?safe, tip = tip.height, "later blocks wait until the LSP was heard");
+            }
+            chain.hold_at(safe);
         }
         let (header_cache, chain_tip) = synchronize_listeners(chain.clone(), config.network, listeners)
             .await
@@ -278,7 +284,7 @@ impl Node {
         ));
         let message_handler = MessageHandler {
             chan_handler: channel_manager.clone(),
-            route_handler: gossip.clone(),
+            route_handler: Arc::new(KeptUpdates::new(gossip.clone(), graph.clone(), channel_manager.clone())),
             onion_message_handler: observer,
             custom_message_handler: Arc::new(Announcer::new(handler.clone(), connected.clone(), is_lsp)),
             send_only_message_handler: chain_monitor.clone(),

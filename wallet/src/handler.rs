@@ -61,8 +61,11 @@ impl Core {
                 self.announce(commit, move |first| first.then_some(Step::Settled { payment_hash, fee_msat }));
             }
             NodeEvent::PaymentFailed { payment_hash: Some(payment_hash), reason } => {
+                let height = self.node.height();
                 let commit = self.database.submit_required("payment_failed", move |tx| {
-                    Box::pin(async move { payments::set_failed_by_ldk(tx, payment_hash, &reason).await })
+                    Box::pin(
+                        async move { payments::set_failed_by_ldk(tx, payment_hash, &reason, height).await },
+                    )
                 });
                 self.announce(commit, move |reason| {
                     reason.map(|reason| Step::Failed { payment_hash, reason })

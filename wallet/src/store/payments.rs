@@ -307,7 +307,13 @@ pub(crate) async fn set_failed_by_ldk(
     tx: &mut Tx,
     payment_hash: PaymentHash,
     reason: &str,
+    height: BlockHeight,
 ) -> Result<Option<String>, StorageError> {
+    let deadline = get(tx, payment_hash).await?.and_then(|payment| payment.deadline);
+    let reason = match deadline {
+        Some(deadline) if height >= deadline => "nobody took it before its deadline",
+        _ => reason,
+    };
     let row = tx
         .fetch_optional(
             "UPDATE payment SET state = 'failed', reason = COALESCE(reason, $2) \

@@ -9,6 +9,7 @@ use super::pendings::{self, PENDINGS_PER_INVOICE_MAX, Pending, PendingState};
 use super::*;
 
 const HASH: PaymentHash = PaymentHash([7; 32]);
+const HEIGHT: BlockHeight = BlockHeight(200);
 
 struct Store {
     database: Database,
@@ -94,7 +95,7 @@ async fn a_payment_goes_through_its_states_and_ends_once() {
     let settle = || store.run(move |tx| Box::pin(payments::set_settled(tx, HASH, preimage, Some(Msat(3)))));
     assert!(settle().await);
     assert!(!settle().await, "LDK may say it twice");
-    assert_eq!(store.run(|tx| Box::pin(payments::set_failed_by_ldk(tx, HASH, "late"))).await, None);
+    assert_eq!(store.run(|tx| Box::pin(payments::set_failed_by_ldk(tx, HASH, "late", HEIGHT))).await, None);
     assert!(!store.run(|tx| Box::pin(payments::set_cancelling(tx, HASH, "late"))).await);
     let paid = store.payment().await;
     assert_eq!(
@@ -111,10 +112,11 @@ async fn a_failed_payment_is_tried_again_with_another_pid() {
     let store = Store::new().await;
     store.begin().await;
     // What is being blocked was not handed to LDK: the event is about an earlier attempt.
-    assert_eq!(store.run(|tx| Box::pin(payments::set_failed_by_ldk(tx, HASH, "old"))).await, None);
+    assert_eq!(store.run(|tx| Box::pin(payments::set_failed_by_ldk(tx, HASH, "old", HEIGHT))).await, None);
     store.run(|tx| Box::pin(payments::set_granted(tx, HASH, BlockHeight(240)))).await;
     store.run(|tx| Box::pin(payments::note_reason(tx, HASH, "refused by the payee"))).await;
-    let reason = store.run(|tx| Box::pin(payments::set_failed_by_ldk(tx, HASH, "RetriesExhausted"))).await;
+    let reason =
+        store.run(|tx| Box::pin(payments::set_failed_by_ldk(tx, HASH, "RetriesExhausted", HEIGHT))).await;
     assert_eq!(reason.as_deref(), Some("refused by the payee"), "what the payee said says more");
 
     let Begun::Fresh(again) = store.begin().await else { panic!("it may be tried again") };
@@ -122,6 +124,16 @@ async fn a_failed_payment_is_tried_again_with_another_pid() {
     assert_eq!(store.payment().await, again, "nothing of the first attempt is left");
     store.run(|tx| Box::pin(payments::set_next_attempt(tx, HASH))).await;
     assert_eq!(store.payment().await.attempt, 2);
+}
+
+#[tokio::test]
+async fn a_payment_that_came_back_after_its_deadline_says_so() {
+    let store = Store::new().await;
+    store.begin().await;
+    store.run(|tx| Box::pin(payments::set_granted(tx, HASH, BlockHeight(240)))).await;
+    let at = BlockHeight(240);
+    let reason = store.run(move |tx| Box::pin(payments::set_failed_by_ldk(tx, HASH, "Ldk", at))).await;
+    assert_eq!(reason.as_deref(), Some("nobody took it before its deadline"));
 }
 
 #[tokio::test]
