@@ -7,7 +7,7 @@ use lightning::chain::chainmonitor::{self, AsyncPersister};
 use lightning::ln::channelmanager;
 use lightning::ln::peer_handler::{self, IgnoringMessageHandler};
 use lightning::onion_message::messenger;
-use lightning::routing::gossip;
+use lightning::routing::gossip as ldk_gossip;
 use lightning::routing::router::DefaultRouter;
 use lightning::routing::scoring::{ProbabilisticScorer, ProbabilisticScoringFeeParameters};
 use lightning::sign::{InMemorySigner, KeysManager};
@@ -17,7 +17,8 @@ use lightning::util::wallet_utils;
 use lightning_block_sync::gossip::TokioSpawner;
 use lightning_net_tokio::SocketDescriptor;
 
-use crate::chain::{AnnouncedOutputs, Broadcaster, Fees};
+use crate::chain::{Broadcaster, Fees};
+use crate::gossip::{AnnouncedOutputs, KeptUpdates};
 use crate::kv::NodeKv;
 use crate::logger::LdkLogger;
 use crate::onchain::OnChainWallet;
@@ -53,7 +54,7 @@ pub(crate) type ChainMonitor = chainmonitor::ChainMonitor<
     Arc<KeysManager>,
 >;
 
-pub(crate) type NetworkGraph = gossip::NetworkGraph<LdkLogger>;
+pub(crate) type NetworkGraph = ldk_gossip::NetworkGraph<LdkLogger>;
 pub(crate) type Scorer = ProbabilisticScorer<Arc<NetworkGraph>, LdkLogger>;
 pub(crate) type Router = DefaultRouter<
     Arc<NetworkGraph>,
@@ -88,12 +89,12 @@ pub(crate) type OnionMessenger = messenger::OnionMessenger<
     Arc<OnionContents>,
 >;
 
-pub(crate) type Gossip = gossip::P2PGossipSync<Arc<NetworkGraph>, Arc<AnnouncedOutputs>, LdkLogger>;
+pub(crate) type Gossip = ldk_gossip::P2PGossipSync<Arc<NetworkGraph>, Arc<AnnouncedOutputs>, LdkLogger>;
 
 pub(crate) type PeerManager = peer_handler::PeerManager<
     SocketDescriptor,
     Arc<ChannelManager>,
-    Arc<Gossip>,
+    Arc<KeptUpdates>,
     Arc<OnionObserver>,
     LdkLogger,
     Arc<Announcer>,

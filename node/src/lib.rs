@@ -10,6 +10,7 @@ mod config;
 mod dispatch;
 mod error;
 mod event;
+mod gossip;
 mod handler;
 mod htlcs;
 mod kv;

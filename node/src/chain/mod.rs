@@ -3,13 +3,11 @@
 mod broadcast;
 mod client;
 mod fees;
-mod gossip;
 mod listener;
 mod patient;
 
 pub(crate) use broadcast::{Broadcaster, run_broadcaster};
 pub(crate) use client::ChainClient;
 pub(crate) use fees::{Fees, run_fee_refresh};
-pub(crate) use gossip::AnnouncedOutputs;
 pub(crate) use listener::Listeners;
 pub(crate) use patient::{Patience, PatientChain, safe_height};

@@ -8,7 +8,7 @@ use lightning::routing::utxo::{UtxoLookup, UtxoResult};
 use lightning::util::wakers::Notifier;
 use lightning_block_sync::gossip::{GossipVerifier, TokioSpawner};
 
-use super::ChainClient;
+use crate::chain::ChainClient;
 use crate::ldk::ChannelManager;
 
 /// A channel of ours is announced soon after its confirmation; older ones are in the graph.
