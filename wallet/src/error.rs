@@ -1,7 +1,7 @@
 //! What can go wrong in a wallet.
 
 use node::NodeError;
-use protocol::deadline::DeadlineError;
+use protocol::deadline::{DeadlineError, HOLD_BLOCKS_MAX};
 use protocol::wire::RefusalReason;
 
 /// Errors of this crate. `Display` says what to do; the cause is the `source`.
@@ -44,6 +44,12 @@ pub enum WalletError {
     NotNegotiated {
         /// Who, and how it shows.
         missing: Missing,
+    },
+    /// Not for so many blocks.
+    #[error("a payment can be held for 1 to {HOLD_BLOCKS_MAX} blocks, not for {hold_blocks}")]
+    HoldBlocks {
+        /// What was asked for.
+        hold_blocks: u32,
     },
     /// The hold cannot last that long.
     #[error("this payment cannot be held that long")]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bitcoin::Network;
 use lightning_invoice::{Bolt11Invoice, Currency};
 use node::Node;
-use protocol::deadline::{self, DeadlineError};
+use protocol::deadline;
 use protocol::units::{BlockHeight, Msat};
 
 use super::PayOptions;
@@ -48,13 +48,8 @@ pub(super) fn terms(
         return Err(WalletError::Invoice { reason: "it is expired: ask for a new one".to_owned() });
     }
     let requested = height.plus(hold_blocks);
-    if hold_blocks < deadline::HOLD_BLOCKS_MIN {
-        let earliest = height.plus(deadline::HOLD_BLOCKS_MIN);
-        return Err(DeadlineError::TooSoon { deadline: requested, earliest }.into());
-    }
-    if hold_blocks > deadline::HOLD_BLOCKS_MAX {
-        let latest = height.plus(deadline::HOLD_BLOCKS_MAX);
-        return Err(DeadlineError::TooLate { deadline: requested, latest }.into());
+    if !(deadline::HOLD_BLOCKS_MIN..=deadline::HOLD_BLOCKS_MAX).contains(&hold_blocks) {
+        return Err(WalletError::HoldBlocks { hold_blocks });
     }
     deadline::check_invoice(requested, height, now_unix, expires_unix)?;
     Ok((amount, requested))

@@ -57,14 +57,15 @@ fn a_hold_must_fit_the_invoice() {
     assert_eq!(terms(&long, HOLD_BLOCKS, HEIGHT, CREATED).unwrap(), (Msat(5_000), HEIGHT.plus(HOLD_BLOCKS)));
     assert!(terms(&long, HOLD_BLOCKS_MAX, HEIGHT, CREATED).is_ok(), "a week fits into the default of two");
     let hour = regtest(Some(5_000), 3_600);
-    for (invoice, hold_blocks, now) in [
-        (&hour, HOLD_BLOCKS, CREATED),
-        (&long, HOLD_BLOCKS, expires_unix(&long) - 3_600),
-        (&long, 0, CREATED),
-        (&long, HOLD_BLOCKS_MAX + 1, CREATED),
-    ] {
+    for (invoice, hold_blocks, now) in
+        [(&hour, HOLD_BLOCKS, CREATED), (&long, HOLD_BLOCKS, expires_unix(&long) - 3_600)]
+    {
         let error = terms(invoice, hold_blocks, HEIGHT, now).unwrap_err();
         assert!(matches!(error, WalletError::Deadline(_)), "{hold_blocks} at {now}: {error}");
+    }
+    for hold_blocks in [0, HOLD_BLOCKS_MAX + 1, u32::MAX] {
+        let error = terms(&long, hold_blocks, HEIGHT, CREATED).unwrap_err();
+        assert!(matches!(error, WalletError::HoldBlocks { .. }), "{error}");
     }
     let outlasts = terms(&hour, HOLD_BLOCKS, HEIGHT, CREATED);
     assert!(matches!(outlasts, Err(WalletError::Deadline(DeadlineError::OutlastsInvoice { .. }))));
