@@ -1,8 +1,8 @@
 //! The payment driver: loads a hold, steps it, commits state and outbox together, then acts.
 //!
-//! The way of a payment through this folder: [`requests`] grants a hold, [`intercepted`] puts HTLCs under it, [`pending`]
-//! keeps the payer's message on its way, [`unblock`] releases, [`effects`] tells LDK, [`reconcile`] sees to it that
-//! every hold ends. [`payee`] is the other side: an HTLC for a phone that is asleep.
+//! The way of a payment through this folder: `requests` grants a hold, `intercepted` puts HTLCs under it, `pending`
+//! keeps the payer's message on its way, `unblock` releases, `effects` tells LDK, `reconcile` sees to it that
+//! every hold ends. `payee` is the other side: an HTLC for a phone that is asleep.
 
 mod effects;
 mod intercepted;
