@@ -10,7 +10,7 @@ use storage::{BoxFuture, Commit, StorageError};
 
 use crate::asks::CONTEXT_ASK;
 use crate::step::Step;
-use crate::store::{invoices, payments, pendings};
+use crate::store::{invoices, payments, pending};
 use crate::{Core, payer};
 
 /// The wallet's side of its node. Holds it weakly: the node is the wallet's own.
@@ -88,7 +88,7 @@ impl Core {
         let now_unix = self.clock.now_unix();
         let commit = self.database.submit_required("invoice_paid", move |tx| {
             Box::pin(async move {
-                pendings::set_arrived(tx, payment_hash).await?;
+                pending::set_arrived(tx, payment_hash).await?;
                 invoices::set_paid(tx, payment_hash, amount, now_unix).await
             })
         });

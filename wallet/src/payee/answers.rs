@@ -13,7 +13,7 @@ use protocol::wire::PaymentUnblock;
 use crate::Core;
 use crate::error::WalletError;
 use crate::step::Step;
-use crate::store::pendings;
+use crate::store::pending;
 
 /// Waits between two answers, in seconds; the last one from then on.
 const BACKOFF_SECS: [u64; 6] = [2, 4, 8, 16, 32, 60];
@@ -118,7 +118,7 @@ pub(crate) async fn run_answers(core: Weak<Core>) {
 impl Core {
     /// What was said before a restart is said again.
     pub(crate) async fn load_answers(&self) -> Result<(), WalletError> {
-        let open = self.database.read("open_pendings", |tx| Box::pin(pendings::unblocking(tx))).await?;
+        let open = self.database.read("open_pending", |tx| Box::pin(pending::unblocking(tx))).await?;
         for pending in open {
             match ReplyTo::decode(&pending.reply_to) {
                 Ok(reply_to) => {
@@ -135,7 +135,7 @@ impl Core {
         let (expired, due) = self.answers.due(self.node.height());
         for (payment_hash, pid_hash) in expired {
             let commit = self.database.submit("pending_expired", move |tx| {
-                Box::pin(pendings::set_expired(tx, payment_hash, pid_hash))
+                Box::pin(pending::set_expired(tx, payment_hash, pid_hash))
             });
             if let Err(error) = commit.await {
                 tracing::error!(%error, "a passed deadline could not be stored");

@@ -4,7 +4,7 @@ use protocol::units::Msat;
 use protocol::wire::PayeeRefusal;
 
 use crate::store::invoices::Invoice;
-use crate::store::pendings::{Pending, PendingState};
+use crate::store::pending::{Pending, PendingState};
 
 /// How long a refusal is remembered, in seconds. The payment that was refused comes within seconds, or never.
 pub(super) const REFUSAL_SECS: u64 = 600;
@@ -39,7 +39,7 @@ pub(super) enum Claim {
 }
 
 /// Whether to take a payment that is here. LDK has checked the payment secret, and the invoice's expiry against block time.
-pub(super) fn claim(invoice: Option<&Invoice>, pendings: &[Pending], amount: Msat, now_unix: u64) -> Claim {
+pub(super) fn claim(invoice: Option<&Invoice>, pending: &[Pending], amount: Msat, now_unix: u64) -> Claim {
     let Some(invoice) = invoice else { return Claim::NotOurs };
     if invoice.paid.is_some() {
         return Claim::PaidBefore;
@@ -48,8 +48,8 @@ pub(super) fn claim(invoice: Option<&Invoice>, pendings: &[Pending], amount: Msa
         return Claim::WrongAmount;
     }
     // One payer's refusal must not cost another one its payment: a yes to anybody counts for more.
-    let accepted = pendings.iter().any(|pending| pending.state == PendingState::Unblocking);
-    let refused = pendings.iter().any(|pending| {
+    let accepted = pending.iter().any(|pending| pending.state == PendingState::Unblocking);
+    let refused = pending.iter().any(|pending| {
         pending.state == PendingState::Refused && now_unix < pending.received_at.saturating_add(REFUSAL_SECS)
     });
     if refused && !accepted { Claim::WasRefused } else { Claim::Take }

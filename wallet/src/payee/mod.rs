@@ -22,7 +22,7 @@ use crate::error::WalletError;
 use crate::handler::{is_payees_answer, payment_of_context};
 use crate::step::Step;
 use crate::store::invoices::{self, Invoice};
-use crate::store::pendings::{self, Pending, PendingState};
+use crate::store::pending::{self, Pending, PendingState};
 use crate::{Core, Wallet};
 
 /// How long an invoice is good by default, in seconds: 14 days, since a hold must not outlast it.
@@ -122,7 +122,7 @@ impl Core {
             .database
             .read("invoice_of_pending", |tx| {
                 Box::pin(async move {
-                    let known = pendings::get(tx, payment_hash, pid_hash).await?;
+                    let known = pending::get(tx, payment_hash, pid_hash).await?;
                     Ok::<_, WalletError>((invoices::get(tx, payment_hash).await?, known))
                 })
             })
@@ -145,7 +145,7 @@ impl Core {
             };
             let kept = self
                 .database
-                .submit("put_pending", move |tx| Box::pin(async move { pendings::put(tx, &row).await }))
+                .submit("put_pending", move |tx| Box::pin(async move { pending::put(tx, &row).await }))
                 .await?;
             if !kept {
                 tracing::warn!("too many payers say that they pay one invoice; this one is not answered");
@@ -204,16 +204,16 @@ impl Core {
             .database
             .read("invoice_of_payment", |tx| {
                 Box::pin(async move {
-                    let pendings = pendings::of_invoice(tx, payment_hash).await?;
-                    Ok::<_, WalletError>((invoices::get(tx, payment_hash).await?, pendings))
+                    let pending = pending::of_invoice(tx, payment_hash).await?;
+                    Ok::<_, WalletError>((invoices::get(tx, payment_hash).await?, pending))
                 })
             })
             .await;
-        let (invoice, pendings) = read.map_err(|error| {
+        let (invoice, pending) = read.map_err(|error| {
             tracing::error!(%error, "a payment cannot be judged");
             Replay
         })?;
-        let claim = decide::claim(invoice.as_ref(), &pendings, amount, self.clock.now_unix());
+        let claim = decide::claim(invoice.as_ref(), &pending, amount, self.clock.now_unix());
         match (claim, preimage) {
             (Claim::Take, Some(preimage)) => {
                 self.answers.forget(payment_hash);
@@ -222,7 +222,7 @@ impl Core {
             (claim, _) => {
                 tracing::warn!(%payment_hash, %amount, ?claim, "a payment is refused");
                 drop(self.database.submit_required("forget_refusals", move |tx| {
-                    Box::pin(pendings::forget_refusals(tx, payment_hash))
+                    Box::pin(pending::forget_refusals(tx, payment_hash))
                 }));
                 self.node.refuse_payment(payment_hash);
             }

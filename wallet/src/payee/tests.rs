@@ -6,7 +6,7 @@ use protocol::wire::PayeeRefusal;
 use super::answers::backoff;
 use super::decide::{Claim, REFUSAL_SECS, answer, claim};
 use crate::store::invoices::Invoice;
-use crate::store::pendings::{Pending, PendingState};
+use crate::store::pending::{Pending, PendingState};
 
 const NOW: u64 = 1_500;
 
@@ -67,7 +67,7 @@ fn only_what_an_unpaid_invoice_asks_for_is_claimed() {
 fn a_refusal_is_kept_to_until_it_is_old_or_overruled() {
     let invoice = invoice();
     let refused = pending(PendingState::Refused, NOW);
-    let judge = |pendings: &[Pending], now| claim(Some(&invoice), pendings, Msat(5_000), now);
+    let judge = |pending: &[Pending], now| claim(Some(&invoice), pending, Msat(5_000), now);
     assert_eq!(judge(std::slice::from_ref(&refused), NOW), Claim::WasRefused);
     assert_eq!(judge(std::slice::from_ref(&refused), NOW + REFUSAL_SECS - 1), Claim::WasRefused);
     assert_eq!(judge(std::slice::from_ref(&refused), NOW + REFUSAL_SECS), Claim::Take);

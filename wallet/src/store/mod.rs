@@ -2,7 +2,7 @@
 
 pub(crate) mod invoices;
 pub(crate) mod payments;
-pub(crate) mod pendings;
+pub(crate) mod pending;
 #[cfg(test)]
 mod tests;
 
@@ -24,8 +24,8 @@ pub(crate) const MIGRATIONS: MigrationSet = MigrationSet {
         },
         Migration {
             version: 3,
-            name: "pendings",
-            sql: include_str!("../../../migrations/sqlite/wallet/0003_pendings.sql"),
+            name: "pending",
+            sql: include_str!("../../../migrations/sqlite/wallet/0003_pending.sql"),
         },
     ],
 };

@@ -5,7 +5,7 @@ use storage::{BoxFuture, Database, DatabaseUrl, StorageError, Tx};
 
 use super::invoices::{self, Invoice};
 use super::payments::{self, Begun, Payment, PaymentKind, PaymentState};
-use super::pendings::{self, PENDINGS_PER_INVOICE_MAX, Pending, PendingState};
+use super::pending::{self, PENDING_PER_INVOICE_MAX, Pending, PendingState};
 use super::*;
 
 const HASH: PaymentHash = PaymentHash([7; 32]);
@@ -164,19 +164,19 @@ async fn what_is_kept_of_payers_is_bounded() {
     let store = Store::new().await;
     store.run(|tx| Box::pin(async move { invoices::insert(tx, &invoice()).await })).await;
     let put = |pid, state| {
-        store.run(move |tx| Box::pin(async move { pendings::put(tx, &pending(pid, state)).await }))
+        store.run(move |tx| Box::pin(async move { pending::put(tx, &pending(pid, state)).await }))
     };
-    for pid in 0..u8::try_from(PENDINGS_PER_INVOICE_MAX).unwrap() {
+    for pid in 0..u8::try_from(PENDING_PER_INVOICE_MAX).unwrap() {
         assert!(put(pid, PendingState::Refused).await);
     }
     assert!(!put(99, PendingState::Refused).await, "one payer too many");
     assert!(put(0, PendingState::Unblocking).await, "a payer that is known may say it again");
     assert_eq!(
-        store.run(|tx| Box::pin(pendings::unblocking(tx))).await,
+        store.run(|tx| Box::pin(pending::unblocking(tx))).await,
         [pending(0, PendingState::Unblocking)]
     );
-    store.run(|tx| Box::pin(pendings::forget_refusals(tx, HASH))).await;
-    assert_eq!(store.run(|tx| Box::pin(pendings::of_invoice(tx, HASH))).await.len(), 1);
+    store.run(|tx| Box::pin(pending::forget_refusals(tx, HASH))).await;
+    assert_eq!(store.run(|tx| Box::pin(pending::of_invoice(tx, HASH))).await.len(), 1);
 }
 
 #[tokio::test]
@@ -184,15 +184,15 @@ async fn a_payment_that_arrived_stays_so() {
     let store = Store::new().await;
     store.run(|tx| Box::pin(async move { invoices::insert(tx, &invoice()).await })).await;
     let put =
-        |state| store.run(move |tx| Box::pin(async move { pendings::put(tx, &pending(1, state)).await }));
+        |state| store.run(move |tx| Box::pin(async move { pending::put(tx, &pending(1, state)).await }));
     let state = || async {
-        let known = store.run(|tx| Box::pin(pendings::get(tx, HASH, PidHash([1; 32])))).await;
+        let known = store.run(|tx| Box::pin(pending::get(tx, HASH, PidHash([1; 32])))).await;
         known.map(|known| known.state)
     };
     assert_eq!(state().await, None);
     put(PendingState::Unblocking).await;
-    store.run(|tx| Box::pin(pendings::set_arrived(tx, HASH))).await;
+    store.run(|tx| Box::pin(pending::set_arrived(tx, HASH))).await;
     put(PendingState::Refused).await;
-    store.run(|tx| Box::pin(pendings::set_expired(tx, HASH, PidHash([1; 32])))).await;
+    store.run(|tx| Box::pin(pending::set_expired(tx, HASH, PidHash([1; 32])))).await;
     assert_eq!(state().await, Some(PendingState::Arrived));
 }

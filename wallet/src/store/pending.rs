@@ -8,7 +8,7 @@ use storage::{ReadTx, Row, StorageError, Tx, Value, values};
 use super::{LIST_MAX, out_of_range};
 
 /// Payers of one invoice that are remembered. Anybody may send a `payment_pending`, so what is kept of them is bounded.
-pub(crate) const PENDINGS_PER_INVOICE_MAX: u64 = 8;
+pub(crate) const PENDING_PER_INVOICE_MAX: u64 = 8;
 
 /// What became of a `payment_pending`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +77,7 @@ pub(crate) async fn put(tx: &mut Tx, pending: &Pending) -> Result<bool, StorageE
         )
         .await?
         .get_u64("others")?;
-    if others >= PENDINGS_PER_INVOICE_MAX {
+    if others >= PENDING_PER_INVOICE_MAX {
         return Ok(false);
     }
     let params = [
