@@ -51,8 +51,23 @@ pub struct NodeInfo {
     pub on_chain_spendable_sat: u64,
     /// On chain, with what is not confirmed yet.
     pub on_chain_total_sat: u64,
+    /// The database's work since the start.
+    pub database: DatabaseWork,
     /// The program's version.
     pub version: String,
+}
+
+/// What the ordered writer did since the server started. Writes over commits is what one fsync serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatabaseWork {
+    /// Batches committed, each with one fsync.
+    pub commits: u64,
+    /// The server's own transactions.
+    pub transactions: u64,
+    /// LDK's writes.
+    pub kv_writes: u64,
+    /// Bytes of LDK's writes.
+    pub kv_bytes: u64,
 }
 
 /// `POST /v1/node/address`

@@ -149,6 +149,14 @@ fn info(info: &NodeInfo) -> Fields {
                 grouped(info.on_chain_spendable_sat)
             ),
         )
+        .field(
+            "database",
+            format!(
+                "{} writes in {} commits since the start",
+                grouped(info.database.transactions + info.database.kv_writes),
+                grouped(info.database.commits)
+            ),
+        )
         .field("version", &info.version)
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use protocol::api::admin::NodeInfo;
+use protocol::api::admin::{DatabaseWork, NodeInfo};
 
 use crate::server::Server;
 
@@ -18,6 +18,7 @@ pub(crate) async fn handle(State(server): State<Arc<Server>>) -> Json<NodeInfo> 
     let config = node.config();
     let channels = node.channels();
     let balances = node.balances();
+    let work = server.database().stats();
     let chain_height = tokio::time::timeout(CHAIN_TIMEOUT, node.chain_height()).await;
     Json(NodeInfo {
         node_id: node.node_id(),
@@ -33,6 +34,12 @@ pub(crate) async fn handle(State(server): State<Arc<Server>>) -> Json<NodeInfo> 
         lightning_balance_msat: balances.lightning,
         on_chain_spendable_sat: balances.on_chain.spendable_sat,
         on_chain_total_sat: balances.on_chain.total_sat,
+        database: DatabaseWork {
+            commits: work.commits,
+            transactions: work.transactions,
+            kv_writes: work.kv_writes,
+            kv_bytes: work.kv_bytes,
+        },
         version: env!("CARGO_PKG_VERSION").to_owned(),
     })
 }
