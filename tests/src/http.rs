@@ -11,7 +11,7 @@ use crate::failure::Failure;
 /// # Errors
 ///
 /// When TLS cannot be set up (reqwest insists, also for plain HTTP).
-pub(crate) fn client(timeout: Duration) -> Result<Client, Failure> {
+pub fn client(timeout: Duration) -> Result<Client, Failure> {
     // An error says that somebody in this process has done so before.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = Client::builder().no_proxy().timeout(timeout).build();

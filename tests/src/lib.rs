@@ -7,12 +7,13 @@
 pub mod bitcoind;
 pub mod failure;
 pub mod folder;
-mod http;
+pub mod http;
 pub mod logs;
 pub mod lsp;
 pub mod phone;
 pub mod ports;
 pub mod process;
+#[cfg(feature = "puppet")]
 pub mod puppet;
 pub mod stage;
 mod text;

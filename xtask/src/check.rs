@@ -34,6 +34,11 @@ pub(crate) fn run_steps(steps: &mut Steps) {
     // Ahead of everything that would mend the lock file in passing: one that does not fit the manifests is a finding.
     // And cargo-deny, offline, reads every crate in it, those for other platforms too.
     steps.run("fetch", || process::run(cargo().args(["fetch", "--quiet", "--locked"])));
+    if let Some(manifest) = &interop {
+        steps.run("fetch tests/interop", || {
+            process::run(cargo().args(["fetch", "--quiet", "--locked", "--manifest-path"]).arg(manifest))
+        });
+    }
     steps.run("typos", || TYPOS.run(&[]));
     steps.run("machete", || MACHETE.run(&["--with-metadata"]));
     steps.run("deny", || DENY.run(&["--offline", "check", "bans", "licenses", "sources"]));
@@ -50,4 +55,11 @@ pub(crate) fn run_steps(steps: &mut Steps) {
     steps.run("doc", || {
         process::run(cargo().args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
     });
+    if let Some(manifest) = &interop {
+        steps.run("doc tests/interop", || {
+            let mut command = cargo();
+            command.args(["doc", "--no-deps", "--manifest-path"]).arg(manifest);
+            process::run(command.env("RUSTDOCFLAGS", "-D warnings"))
+        });
+    }
 }

@@ -13,7 +13,7 @@ use crate::process::Process;
 use crate::wait::{Seen, wait_until};
 use crate::wallet::{Line, Run, Wallet};
 
-mod webhook;
+pub mod webhook;
 
 /// A push as it came in over HTTP.
 #[derive(Clone, Debug)]
@@ -156,7 +156,8 @@ impl Phone {
             changed: Notify::new(),
             witness: Mutex::new(None),
         });
-        let (url, port, server) = webhook::serve(Arc::clone(&shared), port).await?;
+        let pushed = Arc::clone(&shared);
+        let (url, port, server) = webhook::serve(port, move |push| pushed.pushed(push)).await?;
         let system = tokio::spawn(Arc::clone(&shared).serve());
         Ok(Self { shared, url, port, tasks: vec![server, system] })
     }

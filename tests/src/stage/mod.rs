@@ -8,6 +8,7 @@ use crate::folder::Folder;
 use crate::logs::Logs;
 use crate::lsp::{FeePolicy, Lsp};
 use crate::phone::Phone;
+#[cfg(feature = "puppet")]
 use crate::puppet::{PAYER_CHANNEL_SAT, Puppet};
 use crate::wait::{Seen, wait_until};
 use crate::wallet::Run;
@@ -157,6 +158,7 @@ impl Stage {
     /// # Errors
     ///
     /// When it does not come up.
+    #[cfg(feature = "puppet")]
     pub async fn puppet(&self, name: &str) -> Result<Puppet, Failure> {
         let puppet = Puppet::online(name, self.folder.path(), &self.bitcoind, self.payers_lsp()).await?;
         puppet.open_channels(&self.bitcoind, 1, PAYER_CHANNEL_SAT).await?;
