@@ -102,6 +102,7 @@ impl Server {
             tokio::spawn(answer_requests(payments.clone(), incoming)),
             tokio::spawn(payments.clone().run_reconcile()),
             tokio::spawn(payments.clone().run_pending()),
+            tokio::spawn(payments.clone().run_sleepers()),
             tokio::spawn(mailbox.clone().run()),
             tokio::spawn(waker.clone().run()),
         ];

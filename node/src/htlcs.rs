@@ -43,6 +43,44 @@ pub enum PendingState {
     AwaitingRemoveFail,
 }
 
+/// An unresolved HTLC on a private channel whose peer is not connected: nothing can move it until the peer comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SleepingHtlc {
+    /// The phone.
+    pub peer: PublicKey,
+    /// The payment.
+    pub payment_hash: PaymentHash,
+    /// When it times out.
+    pub expiry: BlockHeight,
+    /// Which way, and how far it is.
+    pub side: SleepingSide,
+}
+
+/// Whose HTLC a [`SleepingHtlc`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SleepingSide {
+    /// The phone offered it to us.
+    Inbound {
+        /// Its id as an intercepted HTLC.
+        intercept_id: InterceptId,
+        /// How far it is.
+        state: PendingState,
+    },
+    /// We offered it to the phone.
+    Outbound,
+}
+
+fn pending_state(state: Option<&InboundHTLCStateDetails>) -> PendingState {
+    match state {
+        Some(InboundHTLCStateDetails::AwaitingRemoteRevokeToRemoveFulfill) => {
+            PendingState::AwaitingRemoveFulfill
+        }
+        Some(InboundHTLCStateDetails::AwaitingRemoteRevokeToRemoveFail) => PendingState::AwaitingRemoveFail,
+        Some(InboundHTLCStateDetails::Committed | InboundHTLCStateDetails::AwaitingRemoteRevokeToAdd)
+        | None => PendingState::Committed,
+    }
+}
+
 /// LDK's `InterceptId` of an HTLC: SHA256(htlc_id, big endian || channel_id || counterparty's node id). LDK has no public
 /// constructor, and its event names no source (`InterceptId::from_incoming_shared_secret` and friends in
 /// `ln/channelmanager.rs`); the node's tests hold this formula against a real event.
@@ -61,19 +99,6 @@ impl Node {
         for details in self.channel_manager.list_channels_with_counterparty(&peer) {
             let shutting_down = crate::channels::is_shutting_down(&details);
             for htlc in &details.pending_inbound_htlcs {
-                let state = match htlc.state {
-                    Some(InboundHTLCStateDetails::AwaitingRemoteRevokeToRemoveFulfill) => {
-                        PendingState::AwaitingRemoveFulfill
-                    }
-                    Some(InboundHTLCStateDetails::AwaitingRemoteRevokeToRemoveFail) => {
-                        PendingState::AwaitingRemoveFail
-                    }
-                    Some(
-                        InboundHTLCStateDetails::Committed
-                        | InboundHTLCStateDetails::AwaitingRemoteRevokeToAdd,
-                    )
-                    | None => PendingState::Committed,
-                };
                 pending.push(PendingInboundHtlc {
                     intercept_id: intercept_id(htlc.htlc_id, details.channel_id, peer),
                     channel_id: details.channel_id,
@@ -81,12 +106,39 @@ impl Node {
                     payment_hash: htlc.payment_hash,
                     amount: Msat(htlc.amount_msat),
                     expiry: BlockHeight(htlc.cltv_expiry),
-                    state,
+                    state: pending_state(htlc.state.as_ref()),
                     channel_is_shutting_down: shutting_down,
                 });
             }
         }
         pending
+    }
+
+    /// Unresolved HTLCs on private channels of peers that are not here.
+    pub fn sleeping_htlcs(&self) -> Vec<SleepingHtlc> {
+        let mut sleeping = Vec::new();
+        for details in self.channel_manager.list_channels() {
+            let peer = details.counterparty.node_id;
+            if details.is_announced || self.is_connected(peer) {
+                continue;
+            }
+            sleeping.extend(details.pending_inbound_htlcs.iter().map(|htlc| SleepingHtlc {
+                peer,
+                payment_hash: htlc.payment_hash,
+                expiry: BlockHeight(htlc.cltv_expiry),
+                side: SleepingSide::Inbound {
+                    intercept_id: intercept_id(htlc.htlc_id, details.channel_id, peer),
+                    state: pending_state(htlc.state.as_ref()),
+                },
+            }));
+            sleeping.extend(details.pending_outbound_htlcs.iter().map(|htlc| SleepingHtlc {
+                peer,
+                payment_hash: htlc.payment_hash,
+                expiry: BlockHeight(htlc.cltv_expiry),
+                side: SleepingSide::Outbound,
+            }));
+        }
+        sleeping
     }
 
     /// The peer whose channel is `channel_id`.

@@ -32,7 +32,7 @@ pub use config::{
 pub use error::NodeError;
 pub use event::{Destination, InboundHtlc, InterceptedHtlc, NodeEvent};
 pub use handler::{ForwardVerdict, ForwardedOnion, IncomingMessage, NodeHandler, Replay, ReplyTo};
-pub use htlcs::{PendingInboundHtlc, PendingState, intercept_id};
+pub use htlcs::{PendingInboundHtlc, PendingState, SleepingHtlc, SleepingSide, intercept_id};
 pub use onchain::OnChainBalance;
 pub use payments::{InvoiceRequest, OwnPayment, PayRequest};
 pub use seed::Seed;

@@ -2,7 +2,8 @@
 //!
 //! The way of a payment through this folder: `requests` grants a hold, `intercepted` puts HTLCs under it, `pending`
 //! keeps the payer's message on its way, `unblock` releases, `effects` tells LDK, `reconcile` sees to it that
-//! every hold ends. `payee` is the other side: an HTLC for a phone that is asleep.
+//! every hold ends. `payee` is the other side: an HTLC for a phone that is asleep. `sleepers` wakes phones for any other HTLC that
+//! nothing but their coming can move.
 
 mod effects;
 mod intercepted;
@@ -10,6 +11,7 @@ mod payee;
 mod pending;
 mod reconcile;
 mod requests;
+mod sleepers;
 mod step;
 mod unblock;
 
@@ -75,7 +77,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Payments {
-    /// A driver; its tasks are [`Payments::run_reconcile`] and [`Payments::run_pending`].
+    /// A driver; its tasks are [`Payments::run_reconcile`], [`Payments::run_pending`] and [`Payments::run_sleepers`].
     pub fn new(
         node: Arc<Node>,
         db: Database,

@@ -83,7 +83,7 @@ impl Payments {
 }
 
 /// One wake for all parts of one payment to one payee.
-fn payee_group(payee: PublicKey, payment_hash: PaymentHash) -> [u8; 32] {
+pub(super) fn payee_group(payee: PublicKey, payment_hash: PaymentHash) -> [u8; 32] {
     let mut engine = sha256::Hash::engine();
     engine.input(&payee.serialize());
     engine.input(&payment_hash.0);

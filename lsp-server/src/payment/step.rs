@@ -17,7 +17,7 @@ use crate::store::wakes::{self, NewWake};
 use crate::store::{StoreError, holds, parts, pending};
 
 /// Seconds that a block takes, for turning block deadlines into push expiries.
-const BLOCK_SECS: u64 = 600;
+pub(super) const BLOCK_SECS: u64 = 600;
 
 /// A wake is worth sending at least this long.
 const WAKE_SECS_MIN: u64 = 3_600;
@@ -146,8 +146,7 @@ pub(super) async fn step_in(
                     expires_at_unix: context.now_unix + wake_secs(&hold, height),
                     now_unix: context.now_unix,
                 };
-                wakes::open(tx, &wake).await?;
-                stepped.woke = true;
+                stepped.woke |= wakes::ensure_open(tx, &wake).await?;
             }
             Effect::EndWakes { reason } => wakes::end(tx, payer, pid_hash.0, reason).await?,
             Effect::DropPending => pending::drop_for(tx, hold_id).await?,

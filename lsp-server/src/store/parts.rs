@@ -50,6 +50,21 @@ pub async fn hold_of(tx: &mut ReadTx, intercept_id: InterceptId) -> Result<Optio
     row.map(|row| row.get_i64("hold_id")).transpose()
 }
 
+/// Whether a part is under a hold that has not ended: that hold sees to its payer's wakes.
+///
+/// # Errors
+/// When the database fails.
+pub async fn is_under_live_hold(tx: &mut ReadTx, intercept_id: InterceptId) -> Result<bool, StorageError> {
+    let row = tx
+        .fetch_optional(
+            "SELECT 1 AS found FROM hold_part p JOIN hold h ON h.id = p.hold_id \
+             WHERE p.intercept_id = $1 AND h.state IN ('waiting', 'unblocked', 'failing')",
+            &values![intercept_id.0],
+        )
+        .await?;
+    Ok(row.is_some())
+}
+
 /// A hold's parts, in order of arrival.
 pub(super) async fn of_hold(tx: &mut ReadTx, hold_id: i64) -> Result<Vec<Part>, StoreError> {
     let rows = tx

@@ -172,6 +172,35 @@ pub async fn end(
     .map(drop)
 }
 
+/// The open wakes with one of the reasons that only an HTLC of the phone's own gives, as (node, group, reason), that belong to
+/// no live hold.
+///
+/// # Errors
+/// When the database fails or a row cannot be read.
+pub async fn open_without_hold(
+    tx: &mut ReadTx,
+) -> Result<Vec<(PublicKey, [u8; 32], WakeReason)>, StoreError> {
+    let rows = tx
+        .fetch_all(
+            "SELECT node_id, wake_group, reason FROM wake WHERE state = 'open' AND reason IN ($1, $2, $3) \
+             AND NOT EXISTS (SELECT 1 FROM hold WHERE hold.pid_hash = wake.wake_group AND hold.payer = wake.node_id \
+             AND hold.state IN ('waiting', 'unblocked', 'failing'))",
+            &values![
+                WakeReason::PaymentSettled.as_str(),
+                WakeReason::PaymentFailed.as_str(),
+                WakeReason::ExpirySoon.as_str(),
+            ],
+        )
+        .await?;
+    let column = |column| StoreError::Column { table: "wake", column };
+    rows.iter()
+        .map(|row| {
+            let node_id = PublicKey::from_slice(&row.get_blob("node_id")?).map_err(|_| column("node_id"))?;
+            Ok((node_id, row.get_array("wake_group")?, reason(row)?))
+        })
+        .collect()
+}
+
 /// The phone is here. Wakes for messages and incoming payments end. Those for an HTLC that it must take off its channel
 /// pause for a minute, and begin anew then, unless somebody [`end`]s them meanwhile: a phone that comes and goes again
 /// at once has settled nothing.

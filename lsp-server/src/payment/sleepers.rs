@@ -1,0 +1,149 @@
+//! Phones that must come, hold or no hold: an unresolved HTLC on the channel of a sleeping phone closes that channel in the
+//! end. LDK lists them; this task sees to it that each has a wake, and that no wake outlives its HTLC.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use node::{PendingState, SleepingHtlc, SleepingSide};
+use protocol::deadline::{EXPIRY_SOON_BLOCKS, settle_window};
+use protocol::units::BlockHeight;
+use protocol::wake::WakeReason;
+use storage::{ReadTx, Tx};
+
+use super::Payments;
+use super::payee::payee_group;
+use super::step::BLOCK_SECS;
+use crate::store::wakes::{self, NewWake};
+use crate::store::{StoreError, parts};
+
+/// How often LDK's list is looked at.
+const SLEEPERS_SCAN_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Wakes opened or ended in one transaction.
+const SLEEPERS_BATCH_MAX: usize = 200;
+
+/// LDK closes the channel of an HTLC that it offered this many blocks after its expiry.
+const OUTBOUND_GRACE_BLOCKS: u32 = 3;
+
+impl Payments {
+    /// Rescans for ever; takes no input and is idempotent.
+    pub async fn run_sleepers(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(SLEEPERS_SCAN_INTERVAL).await;
+            if let Err(error) = self.wake_sleepers().await {
+                tracing::error!(%error, "phones with unresolved HTLCs were not woken");
+            }
+        }
+    }
+
+    async fn wake_sleepers(&self) -> Result<(), StoreError> {
+        let sleeping = self.node.sleeping_htlcs();
+        let height = self.node.height();
+        let now_unix = self.clock.now_unix();
+        let (needed, open) = self
+            .db
+            .read("sleepers", move |tx| {
+                Box::pin(async move {
+                    let needed = needed(tx, sleeping, height, now_unix).await?;
+                    Ok::<_, StoreError>((needed, wakes::open_without_hold(tx).await?))
+                })
+            })
+            .await?;
+        let keys: HashSet<_> = needed.iter().map(|wake| (wake.node_id, wake.group, wake.reason)).collect();
+        let over: Vec<_> = open.into_iter().filter(|key| !keys.contains(key)).collect();
+        let mut woke = false;
+        for batch in needed.chunks(SLEEPERS_BATCH_MAX) {
+            let batch = batch.to_vec();
+            let opened = self.db.submit("wake_sleepers", move |tx| Box::pin(open_all(tx, batch)));
+            woke |= opened.await?;
+        }
+        for batch in over.chunks(SLEEPERS_BATCH_MAX) {
+            let batch = batch.to_vec();
+            let ended = self.db.submit("end_wakes_of_sleepers", move |tx| {
+                Box::pin(async move {
+                    for (node_id, group, reason) in batch {
+                        wakes::end(tx, node_id, group, reason).await?;
+                    }
+                    Ok::<_, StoreError>(())
+                })
+            });
+            ended.await?;
+        }
+        if woke {
+            self.waker.nudge();
+        }
+        Ok(())
+    }
+}
+
+async fn open_all(tx: &mut Tx, batch: Vec<NewWake>) -> Result<bool, StoreError> {
+    let mut opened = false;
+    for wake in &batch {
+        opened |= wakes::ensure_open(tx, wake).await?;
+    }
+    Ok(opened)
+}
+
+/// The wakes that the sleeping HTLCs ask for now.
+async fn needed(
+    tx: &mut ReadTx,
+    sleeping: Vec<SleepingHtlc>,
+    height: BlockHeight,
+    now_unix: u64,
+) -> Result<Vec<NewWake>, StoreError> {
+    let mut needed = Vec::new();
+    for htlc in sleeping {
+        let (reasons, blocks_left) = match htlc.side {
+            SleepingSide::Outbound => {
+                let closes_at = htlc.expiry.plus(OUTBOUND_GRACE_BLOCKS);
+                (vec![WakeReason::PaymentIncoming], height.blocks_until(closes_at))
+            }
+            SleepingSide::Inbound { state: PendingState::Committed, .. } => continue,
+            SleepingSide::Inbound { intercept_id, state } => {
+                if parts::is_under_live_hold(tx, intercept_id).await? {
+                    continue;
+                }
+                (reasons(state, htlc.expiry, height), settle_window(htlc.expiry, height))
+            }
+        };
+        needed.extend(reasons.into_iter().map(|reason| NewWake {
+            node_id: htlc.peer,
+            reason,
+            group: payee_group(htlc.peer, htlc.payment_hash),
+            // LDK decides when it is too late; until it has, the phone is worth waking.
+            expires_at_unix: now_unix + u64::from(blocks_left.max(1)) * BLOCK_SECS,
+            now_unix,
+        }));
+    }
+    Ok(needed)
+}
+
+fn reasons(state: PendingState, expiry: BlockHeight, height: BlockHeight) -> Vec<WakeReason> {
+    let mut reasons = match state {
+        PendingState::AwaitingRemoveFulfill => vec![WakeReason::PaymentSettled],
+        PendingState::AwaitingRemoveFail => vec![WakeReason::PaymentFailed],
+        PendingState::Committed => Vec::new(),
+    };
+    if !reasons.is_empty() && settle_window(expiry, height) <= EXPIRY_SOON_BLOCKS {
+        reasons.push(WakeReason::ExpirySoon);
+    }
+    reasons
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wakes_escalate_as_the_expiry_nears() {
+        let settled = PendingState::AwaitingRemoveFulfill;
+        let expiry = BlockHeight(1_000);
+        assert_eq!(reasons(settled, expiry, BlockHeight(900)), [WakeReason::PaymentSettled]);
+        let late = BlockHeight(1_000 - 36 - EXPIRY_SOON_BLOCKS);
+        assert_eq!(reasons(settled, expiry, late), [WakeReason::PaymentSettled, WakeReason::ExpirySoon]);
+        let failed = reasons(PendingState::AwaitingRemoveFail, expiry, BlockHeight(990));
+        assert_eq!(failed, [WakeReason::PaymentFailed, WakeReason::ExpirySoon]);
+        assert!(reasons(PendingState::Committed, expiry, BlockHeight(999)).is_empty());
+    }
+}
