@@ -89,7 +89,14 @@ async fn watch(server: Arc<Server>, http: HttpServers, signals: &mut Signals) ->
     };
     tokio::select! {
         () = stopped => {
-            tracing::info!("stopped");
+            let stats = database.stats();
+            tracing::info!(
+                commits = stats.commits,
+                transactions = stats.transactions,
+                kv_writes = stats.kv_writes,
+                kv_removes = stats.kv_removes,
+                "stopped"
+            );
             Ok(ExitCode::SUCCESS)
         }
         failure = database.failed() => Err(database_failed(failure)),

@@ -20,7 +20,8 @@ pub(crate) async fn keep(stage: Stage) -> Result<(), Failure> {
     let stop = kept.folder.join("stop.sh");
     let mut script =
         "#!/bin/sh\n# Ends everything that the demo left running, and removes its folder.\n".to_owned();
-    for (name, group) in &kept.groups {
+    // bitcoind last: the others save what they know of the chain.
+    for (name, group) in kept.groups.iter().rev() {
         script.push_str(&format!("kill -s TERM -- -{group} # {name}\n"));
     }
     script.push_str("sleep 3\n");
@@ -36,7 +37,7 @@ pub(crate) async fn keep(stage: Stage) -> Result<(), Failure> {
     }
     println!("\nTalk to it:\n\n  export PATH={programs}:$PATH");
     for name in &lsps {
-        println!("  lsp-server --data-dir {folder}/{name} holds list");
+        println!("  lsp-server --data-dir {folder}/{name} holds list --ended");
         println!("  lsp-server --data-dir {folder}/{name} node channels");
     }
     println!("  wallet --data-dir {folder}/payee invoice --amount-msat 5000000 --description coffee");
