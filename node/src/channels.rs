@@ -60,6 +60,8 @@ pub struct ChannelCarry {
     pub next_htlc_max: Msat,
     /// LDK's `next_outbound_htlc_minimum_msat`.
     pub next_htlc_min: Msat,
+    /// HTLCs of ours on it that are not resolved.
+    pub pending_outbound_htlcs: usize,
 }
 
 /// All that a node owns.
@@ -252,6 +254,7 @@ impl Node {
                 is_usable: details.is_usable && !is_shutting_down(&details),
                 next_htlc_max: Msat(details.next_outbound_htlc_limit_msat),
                 next_htlc_min: Msat(details.next_outbound_htlc_minimum_msat),
+                pending_outbound_htlcs: details.pending_outbound_htlcs.len(),
             })
     }
 

@@ -13,7 +13,7 @@ use tests::wait::{Seen, wait_until};
 const PAYMENTS: usize = 64;
 /// A channel takes 50 HTLCs at a time (LDK's default): the payer has two, and the payee says yes to so many at once.
 const PAYER_CHANNELS: usize = 2;
-const RELEASED_AT_ONCE: usize = 32;
+const RELEASED_AT_ONCE: usize = 64;
 const AMOUNT_MSAT: u64 = 2_000_000;
 const HOLD_BLOCKS: u32 = 50;
 

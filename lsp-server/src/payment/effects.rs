@@ -42,6 +42,7 @@ impl Payments {
                 self.release(part);
             }
             self.node.flush_forwards();
+            lock(&self.routes).taken(&self.node, &stepped.forward);
             let latency_us =
                 unblocked_at.map(|at| u64::try_from(at.elapsed().as_micros()).unwrap_or(u64::MAX));
             if let Some(latency_us) = latency_us {
@@ -72,7 +73,7 @@ impl Payments {
     fn release(self: &Arc<Self>, part: &Part) {
         let id = part.intercept_id;
         let Err(error) = self.node.forward_intercepted(id, part.next_hop_scid, part.outbound_amount) else {
-            lock(&self.told).remove(&id);
+            lock(&self.routes).retain_told(|told| told != id);
             return;
         };
         // LDK keeps an HTLC whose channel cannot take it; if it has none of that name, the part is on its way already.
@@ -83,7 +84,7 @@ impl Payments {
                 .iter()
                 .any(|htlc| htlc.intercept_id == id && htlc.state == PendingState::Committed)
         });
-        let told = lock(&self.told).contains(&id);
+        let told = lock(&self.routes).is_told(id);
         tracing::warn!(intercept_id = %id, %error, kept, "LDK did not forward a released part");
         if kept && told {
             let event = HoldEvent::PartIntercepted(part.clone());

@@ -74,7 +74,8 @@ impl Payments {
 
     fn hold(self: &Arc<Self>, held: Held) {
         let Held { hold_id, part } = held;
-        lock(&self.told).insert(part.intercept_id);
+        lock(&self.routes).tell(part.intercept_id);
+        lock(&self.known_parts).insert(part.intercept_id);
         let (intercept_id, payment_hash) = (part.intercept_id, part.payment_hash);
         tracing::info!(%intercept_id, %payment_hash, amount = %part.inbound_amount, "an HTLC under a hold");
         let context = self.step_context();

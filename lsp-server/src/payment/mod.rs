@@ -11,6 +11,7 @@ mod payee;
 mod pending;
 mod reconcile;
 mod requests;
+mod routes;
 mod sleepers;
 mod step;
 mod unblock;
@@ -31,6 +32,7 @@ use tokio::sync::{Notify, Semaphore};
 use crate::clock::Clock;
 use crate::mailbox::Mailbox;
 use crate::wake::Waker;
+use routes::Routes;
 use step::Select;
 
 /// How many releases' latencies are remembered for the admin API.
@@ -63,8 +65,9 @@ pub struct Payments {
     mailbox: Arc<Mailbox>,
     clock: Arc<dyn Clock>,
     limits: PaymentLimits,
-    /// HTLCs that LDK has told of since this process started; only these may be released.
-    told: Arc<Mutex<HashSet<InterceptId>>>,
+    routes: Arc<Mutex<Routes>>,
+    /// Parts of holds that an HTLC of LDK's may still be about.
+    known_parts: Mutex<HashSet<InterceptId>>,
     /// How often a part was looked for in vain on the payer's channels.
     missing: Mutex<HashMap<InterceptId, u32>>,
     latencies_micros: Mutex<HashMap<PidHash, u64>>,
@@ -94,7 +97,8 @@ impl Payments {
             mailbox,
             clock,
             limits,
-            told: Arc::default(),
+            routes: Arc::default(),
+            known_parts: Mutex::default(),
             missing: Mutex::default(),
             latencies_micros: Mutex::default(),
             payee_waits,
@@ -108,6 +112,10 @@ impl Payments {
             let peer = htlc.peer.or_else(|| self.node.peer_of_channel(htlc.channel_id));
             let Some(peer) = peer else { continue };
             let id = intercept_id(htlc.htlc_id, htlc.channel_id, peer);
+            if !lock(&self.known_parts).contains(&id) {
+                // A payment with no hold: nothing of ours to write.
+                continue;
+            }
             self.step_and_act("part_claimed", Select::Part(id), HoldEvent::PartClaimed(id));
         }
         self.rescan.notify_one();

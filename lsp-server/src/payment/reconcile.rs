@@ -11,16 +11,19 @@ use node::{PendingInboundHtlc, PendingState};
 use protocol::hold::{Hold, HoldEvent, Part, PartState};
 use protocol::units::BlockHeight;
 
-use super::step::{Select, carriable};
+use super::step::Select;
 use super::{Payments, lock};
-use crate::store::StoreError;
 use crate::store::holds::{self, HoldRow};
+use crate::store::{StoreError, parts};
 
 /// The longest pause between two rescans; every event of a channel or a peer asks for one at once.
 const RESCAN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A part that LDK does not list may be between two of its maps: it counts as gone after this many rescans.
 const MISSING_SCANS_MIN: u32 = 2;
+
+/// Twice the 2016 blocks that an HTLC can live at most, in seconds.
+const KNOWN_PARTS_SECS: u64 = 2 * 2_016 * 600;
 
 /// A payer's channels as LDK lists them at one moment.
 struct PayerChannels {
@@ -36,11 +39,23 @@ impl Payments {
     pub async fn restart(self: &Arc<Self>) -> Result<(), StoreError> {
         let rows: Vec<HoldRow> = self.db.read("holds_live", |tx| Box::pin(holds::live(tx))).await?;
         tracing::info!(live_holds = rows.len(), "holds loaded");
+        self.load_known_parts().await?;
         for row in rows {
             let stepped =
                 self.submit_step("restarted", Select::Hold(row.hold_id), HoldEvent::Restarted).await?;
             stepped.into_iter().for_each(|stepped| self.act(stepped, None));
         }
+        Ok(())
+    }
+
+    /// No HTLC outlives LDK's `CLTV_FAR_FAR_AWAY`, so parts of holds that ended longer ago are history.
+    async fn load_known_parts(&self) -> Result<(), StoreError> {
+        let since_unix = self.clock.now_unix().saturating_sub(KNOWN_PARTS_SECS);
+        let ids = self
+            .db
+            .read("recent_parts", move |tx| Box::pin(parts::ids_updated_since(tx, since_unix)))
+            .await?;
+        *lock(&self.known_parts) = ids.into_iter().collect();
         Ok(())
     }
 
@@ -77,18 +92,15 @@ impl Payments {
                     self.step_and_act("reconciled", Select::Hold(row.hold_id), event);
                 }
             }
-            if let Some(event) = self.release_event(&row.hold) {
-                self.step_and_act("release", Select::Hold(row.hold_id), event);
+            if self.could_release(&row.hold) {
+                self.step_and_act("release", Select::Hold(row.hold_id), HoldEvent::HeightAdvanced);
             }
         }
         lock(&self.missing).retain(|id, _| seen.contains(id));
-        lock(&self.told).retain(|id| seen.contains(id) || !self.is_settled_elsewhere(*id, &payers));
+        // An id that no live hold has and no payer's channel lists is history.
+        let is_pending = |id| payers.values().any(|channels| channels.pending.contains_key(&id));
+        lock(&self.routes).retain_told(|id| seen.contains(&id) || is_pending(id));
         Ok(())
-    }
-
-    /// An id that no live hold has and no payer's channel lists is history.
-    fn is_settled_elsewhere(&self, id: InterceptId, payers: &HashMap<PublicKey, PayerChannels>) -> bool {
-        !payers.values().any(|channels| channels.pending.contains_key(&id))
     }
 
     fn payer_channels(&self, payer: PublicKey) -> PayerChannels {
@@ -146,14 +158,11 @@ impl Payments {
         }
     }
 
-    /// The event that releases an unblocked hold, if everything that it holds could go now.
-    pub(super) fn release_event(&self, hold: &Hold) -> Option<HoldEvent> {
-        let Hold::Unblocked(group) = hold else { return None };
+    /// Whether everything that an unblocked hold still holds could go now. The step looks again, with what others were
+    /// promised meanwhile.
+    pub(super) fn could_release(&self, hold: &Hold) -> bool {
+        let Hold::Unblocked(group) = hold else { return false };
         let held = group.held().count();
-        if held == 0 {
-            return None;
-        }
-        let parts = carriable(&self.node, hold, &lock(&self.told));
-        (parts.len() == held).then_some(HoldEvent::Carriable { parts })
+        held > 0 && lock(&self.routes).carriable(&self.node, hold).len() == held
     }
 }

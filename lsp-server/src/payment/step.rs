@@ -1,6 +1,5 @@
 //! One step of one or more holds, inside the ordered writer: load, step, save, outbox.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use bitcoin::secp256k1::PublicKey;
@@ -9,9 +8,10 @@ use node::Node;
 use protocol::deadline;
 use protocol::hold::{Effect, FailCause, Hold, HoldEvent, HoldOutcome, Part, step};
 use protocol::ids::PidHash;
-use protocol::units::{BlockHeight, Msat};
+use protocol::units::BlockHeight;
 use storage::{Commit, Tx};
 
+use super::routes::Routes;
 use super::{Payments, lock};
 use crate::store::wakes::{self, NewWake};
 use crate::store::{StoreError, holds, parts, pending};
@@ -52,13 +52,13 @@ pub(super) struct Stepped {
 #[derive(Clone)]
 pub(super) struct StepContext {
     pub(super) node: Arc<Node>,
-    pub(super) told: Arc<Mutex<HashSet<InterceptId>>>,
+    pub(super) routes: Arc<Mutex<Routes>>,
     pub(super) now_unix: u64,
 }
 
 impl Payments {
     pub(super) fn step_context(&self) -> StepContext {
-        StepContext { node: self.node.clone(), told: self.told.clone(), now_unix: self.clock.now_unix() }
+        StepContext { node: self.node.clone(), routes: self.routes.clone(), now_unix: self.clock.now_unix() }
     }
 
     /// Queues the step in this call, so that it is durable no later than LDK's next write. The commit must be acted on:
@@ -123,7 +123,7 @@ pub(super) async fn step_in(
     let mut hold = first.hold;
     let mut effects = first.effects;
     if effects.contains(&Effect::CheckRoutes) {
-        let carriable = carriable(&context.node, &hold, &lock(&context.told));
+        let carriable = lock(&context.routes).carriable(&context.node, &hold);
         // Stepped in the same transaction: a release costs one commit of ours.
         if let Ok(second) = step(hold.clone(), HoldEvent::Carriable { parts: carriable }, height) {
             hold = second.hold;
@@ -135,7 +135,8 @@ pub(super) async fn step_in(
         match effect {
             Effect::CheckRoutes => {}
             Effect::Forward { parts } => {
-                stepped.forward.extend(parts.iter().filter_map(|id| find(&hold, *id)))
+                stepped.forward.extend(parts.iter().filter_map(|id| find(&hold, *id)));
+                lock(&context.routes).reserve(&context.node, &stepped.forward);
             }
             Effect::Fail { part, cause } => stepped.fail.extend(find(&hold, part).map(|part| (part, cause))),
             Effect::Wake { reason } => {
@@ -171,27 +172,4 @@ fn wake_secs(hold: &Hold, height: BlockHeight) -> u64 {
         .min()
         .unwrap_or_default()
         .max(WAKE_SECS_MIN)
-}
-
-/// The held parts that could all be forwarded now: LDK has told of them, and per outgoing channel their sum fits.
-pub(super) fn carriable(node: &Node, hold: &Hold, told: &HashSet<InterceptId>) -> HashSet<InterceptId> {
-    let mut sums: HashMap<u64, Msat> = HashMap::new();
-    for part in hold.group().held() {
-        let sum = sums.entry(part.next_hop_scid).or_default();
-        *sum = Msat(sum.0.saturating_add(part.outbound_amount.0));
-    }
-    let channels: HashMap<u64, _> =
-        sums.keys().filter_map(|scid| node.carry(*scid).map(|carry| (*scid, carry))).collect();
-    hold.group()
-        .held()
-        .filter(|part| told.contains(&part.intercept_id))
-        .filter(|part| {
-            channels.get(&part.next_hop_scid).is_some_and(|carry| {
-                carry.is_usable
-                    && part.outbound_amount >= carry.next_htlc_min
-                    && sums.get(&part.next_hop_scid).is_some_and(|sum| *sum <= carry.next_htlc_max)
-            })
-        })
-        .map(|part| part.intercept_id)
-        .collect()
 }

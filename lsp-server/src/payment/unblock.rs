@@ -98,13 +98,15 @@ impl Payments {
             if row.hold.group().held().next().is_none() {
                 continue;
             }
-            match self.release_event(&row.hold) {
-                Some(event) => {
-                    let stepped = self.submit_step("release", Select::Hold(row.hold_id), event).await?;
-                    stepped.into_iter().for_each(|stepped| self.act(stepped, Some(arrived)));
+            let mut released = false;
+            if self.could_release(&row.hold) {
+                let event = HoldEvent::HeightAdvanced;
+                for stepped in self.submit_step("release", Select::Hold(row.hold_id), event).await? {
+                    released |= !stepped.forward.is_empty();
+                    self.act(stepped, Some(arrived));
                 }
-                None => over = false,
             }
+            over &= released;
         }
         Ok(over)
     }

@@ -50,6 +50,21 @@ pub async fn hold_of(tx: &mut ReadTx, intercept_id: InterceptId) -> Result<Optio
     row.map(|row| row.get_i64("hold_id")).transpose()
 }
 
+/// The parts of every hold that was stepped since, or has not ended.
+///
+/// # Errors
+/// When the database fails.
+pub async fn ids_updated_since(tx: &mut ReadTx, since_unix: u64) -> Result<Vec<InterceptId>, StoreError> {
+    let rows = tx
+        .fetch_all(
+            "SELECT p.intercept_id FROM hold_part p JOIN hold h ON h.id = p.hold_id \
+             WHERE h.updated_at >= $1 OR h.state IN ('waiting', 'unblocked', 'failing')",
+            &[since_unix.try_into()?],
+        )
+        .await?;
+    Ok(rows.iter().map(|row| row.get_array("intercept_id").map(InterceptId)).collect::<Result<_, _>>()?)
+}
+
 /// Whether a part is under a hold that has not ended: that hold sees to its payer's wakes.
 ///
 /// # Errors

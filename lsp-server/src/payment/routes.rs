@@ -1,0 +1,193 @@
+//! Which held HTLCs could go now, all together.
+
+use std::collections::{HashMap, HashSet};
+
+use lightning::ln::channelmanager::InterceptId;
+use lightning::ln::types::ChannelId;
+use node::{ChannelCarry, Node};
+use protocol::hold::{Hold, Part};
+use protocol::units::Msat;
+
+/// HTLCs of ours that a channel takes at a time: LDK's default for what it accepts. More wait for their turn.
+const HTLCS_PER_CHANNEL_MAX: usize = 50;
+
+/// What this process knows of the ways out.
+#[derive(Debug, Default)]
+pub(super) struct Routes {
+    /// HTLCs that LDK has told of since this process started; only these may be released.
+    told: HashSet<InterceptId>,
+    /// Parts whose release is decided and that LDK does not count on their channel yet.
+    reserved: HashMap<ChannelId, Load>,
+}
+
+/// HTLCs, and their sum.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Load {
+    htlcs: usize,
+    amount: Msat,
+}
+
+impl Load {
+    fn add(&mut self, amount: Msat) {
+        self.htlcs += 1;
+        self.amount = Msat(self.amount.0.saturating_add(amount.0));
+    }
+
+    fn remove(&mut self, amount: Msat) {
+        self.htlcs = self.htlcs.saturating_sub(1);
+        self.amount = self.amount.saturating_sub(amount);
+    }
+}
+
+impl Routes {
+    pub(super) fn tell(&mut self, id: InterceptId) {
+        self.told.insert(id);
+    }
+
+    pub(super) fn is_told(&self, id: InterceptId) -> bool {
+        self.told.contains(&id)
+    }
+
+    pub(super) fn retain_told(&mut self, keep: impl Fn(InterceptId) -> bool) {
+        self.told.retain(|id| keep(*id));
+    }
+
+    /// The held parts that could all be forwarded now: LDK has told of them, and each channel has room for its share on
+    /// top of what is promised to others.
+    pub(super) fn carriable(&self, node: &Node, hold: &Hold) -> HashSet<InterceptId> {
+        let carries: HashMap<u64, ChannelCarry> = hold
+            .group()
+            .held()
+            .filter_map(|part| node.carry(part.next_hop_scid).map(|carry| (part.next_hop_scid, carry)))
+            .collect();
+        self.fitting(&carries, hold)
+    }
+
+    fn fitting(&self, carries: &HashMap<u64, ChannelCarry>, hold: &Hold) -> HashSet<InterceptId> {
+        let mut asked = self.reserved.clone();
+        for part in hold.group().held() {
+            if let Some(carry) = carries.get(&part.next_hop_scid) {
+                asked.entry(carry.channel_id).or_default().add(part.outbound_amount);
+            }
+        }
+        let fits = |part: &&Part| {
+            carries.get(&part.next_hop_scid).is_some_and(|carry| {
+                let load = asked.get(&carry.channel_id).copied().unwrap_or_default();
+                carry.is_usable
+                    && part.outbound_amount >= carry.next_htlc_min
+                    && load.amount <= carry.next_htlc_max
+                    && carry.pending_outbound_htlcs + load.htlcs <= HTLCS_PER_CHANNEL_MAX
+            })
+        };
+        hold.group()
+            .held()
+            .filter(|part| self.told.contains(&part.intercept_id))
+            .filter(fits)
+            .map(|part| part.intercept_id)
+            .collect()
+    }
+
+    /// Room for parts that are about to be forwarded, until [`Routes::taken`].
+    pub(super) fn reserve(&mut self, node: &Node, parts: &[Part]) {
+        for part in parts {
+            if let Some((_, channel_id)) = node.resolve_scid(part.next_hop_scid) {
+                self.reserved.entry(channel_id).or_default().add(part.outbound_amount);
+            }
+        }
+    }
+
+    /// LDK counts these parts itself now, or will never have them.
+    pub(super) fn taken(&mut self, node: &Node, parts: &[Part]) {
+        for part in parts {
+            let Some((_, channel_id)) = node.resolve_scid(part.next_hop_scid) else { continue };
+            if let Some(load) = self.reserved.get_mut(&channel_id) {
+                load.remove(part.outbound_amount);
+                if load.htlcs == 0 {
+                    self.reserved.remove(&channel_id);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
+    use lightning_types::payment::PaymentHash;
+    use protocol::hold::{HoldStateTag, HoldTerms, PartState};
+    use protocol::ids::PidHash;
+    use protocol::units::BlockHeight;
+
+    use super::*;
+
+    const SCID: u64 = 7;
+    const CHANNEL: ChannelId = ChannelId([5; 32]);
+
+    fn peer() -> PublicKey {
+        SecretKey::from_slice(&[1; 32]).unwrap().public_key(&Secp256k1::new())
+    }
+
+    fn unblocked(parts: u8) -> Hold {
+        let terms = HoldTerms {
+            payer: peer(),
+            pid_hash: PidHash([2; 32]),
+            payment_hashes: vec![PaymentHash([3; 32])],
+            deadline: BlockHeight(200),
+        };
+        let parts = (0..parts).map(|id| Part {
+            intercept_id: InterceptId([id; 32]),
+            payment_hash: PaymentHash([3; 32]),
+            inbound_channel_id: ChannelId([4; 32]),
+            inbound_htlc_id: u64::from(id),
+            inbound_amount: Msat(1_100),
+            outbound_amount: Msat(1_000),
+            inbound_expiry: None,
+            outgoing_expiry: BlockHeight(400),
+            next_hop_scid: SCID,
+            state: PartState::Held,
+        });
+        Hold::from_row(terms, HoldStateTag::Unblocked, None, parts.collect()).unwrap()
+    }
+
+    fn carries(next_htlc_max: u64, pending_outbound_htlcs: usize) -> HashMap<u64, ChannelCarry> {
+        let carry = ChannelCarry {
+            channel_id: CHANNEL,
+            peer: peer(),
+            is_usable: true,
+            next_htlc_max: Msat(next_htlc_max),
+            next_htlc_min: Msat(1),
+            pending_outbound_htlcs,
+        };
+        HashMap::from([(SCID, carry)])
+    }
+
+    fn told(parts: u8) -> Routes {
+        let mut routes = Routes::default();
+        (0..parts).for_each(|id| routes.tell(InterceptId([id; 32])));
+        routes
+    }
+
+    #[test]
+    fn a_group_goes_only_if_its_sum_fits_beside_what_is_promised() {
+        let mut routes = told(3);
+        assert_eq!(routes.fitting(&carries(3_000, 0), &unblocked(3)).len(), 3);
+        assert!(routes.fitting(&carries(2_999, 0), &unblocked(3)).is_empty());
+        routes.reserved.insert(CHANNEL, Load { htlcs: 1, amount: Msat(500) });
+        assert!(routes.fitting(&carries(3_499, 0), &unblocked(3)).is_empty());
+        assert_eq!(routes.fitting(&carries(3_500, 0), &unblocked(3)).len(), 3);
+    }
+
+    #[test]
+    fn a_full_channel_makes_them_wait() {
+        let mut routes = told(2);
+        assert_eq!(routes.fitting(&carries(9_000, 48), &unblocked(2)).len(), 2);
+        assert!(routes.fitting(&carries(9_000, 49), &unblocked(2)).is_empty());
+        routes.reserved.insert(CHANNEL, Load { htlcs: 1, amount: Msat(1) });
+        assert!(routes.fitting(&carries(9_000, 48), &unblocked(2)).is_empty());
+    }
+
+    #[test]
+    fn what_ldk_has_not_told_of_stays() {
+        assert_eq!(told(1).fitting(&carries(9_000, 0), &unblocked(2)).len(), 1);
+    }
+}
