@@ -271,7 +271,8 @@ impl NodeHandler for Handler {
                 }
                 NodeEvent::OnionMessagePeerConnected { peer } => self.mailbox.on_peer_connected(peer),
                 NodeEvent::ChannelClosed { channel_id, peer, reason } => {
-                    tracing::warn!(%channel_id, ?peer, reason, "a channel is closed");
+                    let closed_with = peer.map(tracing::field::display);
+                    tracing::warn!(%channel_id, peer = closed_with, reason, "a channel is closed");
                     if let Some(peer) = peer {
                         self.payments.on_channel_closed(peer, channel_id);
                     }

@@ -2,7 +2,7 @@
 
 use bitcoin::OutPoint;
 use bitcoin::secp256k1::PublicKey;
-use lightning::events::{Event, PaymentPurpose};
+use lightning::events::{Event, HTLCHandlingFailureReason, HTLCHandlingFailureType, PaymentPurpose};
 use lightning::ln::channelmanager::InterceptId;
 use lightning::ln::types::ChannelId;
 use lightning::onion_message::messenger;
@@ -172,7 +172,7 @@ impl NodeEvent {
             Event::HTLCHandlingFailed { prev_channel_ids, failure_type, failure_reason } => {
                 Self::HtlcHandlingFailed {
                     inbound_channel_ids: prev_channel_ids,
-                    reason: format!("{failure_type:?}: {failure_reason:?}"),
+                    reason: handling_failure(&failure_type, failure_reason.as_ref()),
                 }
             }
             Event::PaymentClaimable { payment_hash, amount_msat, purpose, .. } => Self::PaymentClaimable {
@@ -213,6 +213,31 @@ impl NodeEvent {
             }
             _ => return None,
         })
+    }
+}
+
+/// What happened to an HTLC, for the log: with ids as everybody else prints them.
+fn handling_failure(failure: &HTLCHandlingFailureType, reason: Option<&HTLCHandlingFailureReason>) -> String {
+    let place = match failure {
+        HTLCHandlingFailureType::Forward { node_id: Some(node_id), channel_id } => {
+            format!("forwarding to {node_id} on channel {channel_id}")
+        }
+        HTLCHandlingFailureType::Forward { node_id: None, channel_id } => {
+            format!("forwarding on channel {channel_id}")
+        }
+        HTLCHandlingFailureType::UnknownNextHop { requested_forward_scid } => {
+            format!("forwarding to unknown channel {requested_forward_scid}")
+        }
+        HTLCHandlingFailureType::InvalidForward { requested_forward_scid } => {
+            format!("forwarding as asked to channel {requested_forward_scid}")
+        }
+        HTLCHandlingFailureType::InvalidOnion => "reading the onion".to_owned(),
+        HTLCHandlingFailureType::Receive { payment_hash } => format!("receiving {payment_hash}"),
+        HTLCHandlingFailureType::TrampolineForward {} => "a trampoline forward".to_owned(),
+    };
+    match reason {
+        Some(reason) => format!("{place}: {reason:?}"),
+        None => place,
     }
 }
 

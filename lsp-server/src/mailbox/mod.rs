@@ -154,7 +154,8 @@ impl Mailbox {
                 (Ok(true), _) => {}
                 (Ok(false), Some(message)) => relay.carry(next_hop, message),
                 (Ok(false), None) => {
-                    tracing::debug!(%next_hop, ?previous_hop, "dropped a message for a stranger");
+                    let from = previous_hop.map(tracing::field::display);
+                    tracing::debug!(%next_hop, from, "dropped a message for a stranger");
                 }
                 (Err(error), _) => {
                     tracing::error!(error = &error as &dyn std::error::Error, "a message is not kept");
@@ -230,12 +231,13 @@ async fn keep_and_wake(
     wakes: bool,
 ) -> Result<(), StorageError> {
     let NewMessage { recipient, previous_hop, .. } = new;
+    let from = previous_hop.map(tracing::field::display);
     let kept = mailbox::keep(tx, new, limits).await?;
     match kept {
-        Kept::New => tracing::info!(%recipient, ?previous_hop, "keeps a message"),
+        Kept::New => tracing::info!(%recipient, from, "keeps a message"),
         Kept::Again => tracing::debug!(%recipient, "a message that waits came again"),
         Kept::Refused(reason) => {
-            tracing::warn!(%recipient, ?previous_hop, %reason, "dropped a message: the mailbox is full");
+            tracing::warn!(%recipient, from, %reason, "dropped a message: the mailbox is full");
         }
     }
     let wake = wake_of(*recipient, new.expires_at, new.received_at);
