@@ -125,6 +125,17 @@ impl Node {
             .is_some_and(|info| supports_lightning_rod(info.features().le_flags()))
     }
 
+    /// A route can lead through a node's announced channels: both ends of one have said on what terms.
+    pub fn is_routable(&self, node_id: PublicKey) -> bool {
+        let graph = self.graph.read_only();
+        let channels = graph.node(&NodeId::from_pubkey(&node_id)).map(|node| node.channels.clone());
+        channels.unwrap_or_default().into_iter().any(|scid| {
+            graph
+                .channel(scid)
+                .is_some_and(|channel| channel.one_to_two.is_some() && channel.two_to_one.is_some())
+        })
+    }
+
     /// A node is in the public graph.
     pub fn is_announced(&self, node_id: PublicKey) -> bool {
         let graph = self.graph.read_only();

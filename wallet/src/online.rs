@@ -103,7 +103,7 @@ impl Wallet {
 
     /// The LSP is in the graph, so that routes beyond it can be found.
     pub fn knows_own_lsp(&self) -> bool {
-        self.core.node.is_announced(self.core.config.lsp.node_id)
+        self.core.node.is_routable(self.core.config.lsp.node_id)
     }
 }
 
