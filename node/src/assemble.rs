@@ -1,10 +1,10 @@
 //! Builds a [`Node`] from its seed, database and chain, so that it only needs to be started.
 
 use std::io::Cursor;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bitcoin::Network;
 use bitcoin::secp256k1::Secp256k1;
 use lightning::chain::chainmonitor::ChainMonitor as LdkChainMonitor;
 use lightning::chain::{BlockLocator, Listen};
@@ -22,6 +22,7 @@ use lightning::util::wallet_utils;
 use lightning_block_sync::gossip::TokioSpawner;
 use lightning_block_sync::init::{synchronize_listeners, validate_best_block_header};
 use storage::Database;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::chain::{Broadcaster, ChainClient, Fees, PatientChain, safe_height};
@@ -38,31 +39,33 @@ use crate::logger::LdkLogger;
 use crate::onchain::OnChainWallet;
 use crate::onion::{Announcer, ConnectedPeers, MessageRouter, OnionContents, OnionObserver};
 use crate::seed::Seed;
-use crate::{Node, PendingRun};
+use crate::{Node, PendingRun, identity};
 
 /// Monitor updates written one by one before the whole monitor is written again.
 const MONITOR_UPDATES_MAX: u64 = 100;
-
-/// Where the database keeps whose it is.
-const IDENTITY: (&str, &str) = ("node", "identity");
 
 impl Node {
     /// Loads the node, or makes it at first start, and brings it to the chain's tip. Nothing runs until
     /// [`Node::start`].
     ///
     /// # Errors
-    /// When bitcoind cannot be used, the database belongs to another seed or network, or what it holds cannot be read.
+    /// When a listening address cannot be bound, bitcoind cannot be used, the database belongs to another seed or network,
+    /// or what it holds cannot be read.
     pub async fn load(config: NodeConfig, seed: Seed, database: Database) -> Result<Arc<Self>, NodeError> {
-        let client = Arc::new(ChainClient::new(&config.bitcoind));
-        client.check(config.network).await?;
-        let tip =
-            validate_best_block_header(&*client).await.map_err(|error| client.error(error.into_inner()))?;
-
+        // What can be wrong with the config comes first, while nothing is touched.
+        let sockets = listen(&config.listen).await?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let keys = Arc::new(KeysManager::new(seed.bytes(), now.as_secs(), now.subsec_nanos(), true));
         let node_id =
             keys.get_node_id(Recipient::Node).map_err(|()| NodeError::refused("deriving the node id", ()))?;
-        check_identity(&database, config.network, node_id).await?;
+        let is_new = identity::check(&database, config.network, node_id).await?;
+        let client = Arc::new(ChainClient::new(&config.bitcoind));
+        client.check(config.network).await?;
+        let tip =
+            validate_best_block_header(&*client).await.map_err(|error| client.error(error.into_inner()))?;
+        if is_new {
+            identity::write(&database, config.network, node_id).await?;
+        }
 
         let kv = NodeKv::new(database.clone());
         let fees = Arc::new(Fees::default());
@@ -320,7 +323,7 @@ impl Node {
             handler,
             connected,
             channels_by_scid: RwLock::default(),
-            pending_run: Mutex::new(Some(PendingRun { broadcasts, chain, chain_tip, header_cache })),
+            pending_run: Mutex::new(Some(PendingRun { sockets, broadcasts, chain, chain_tip, header_cache })),
             stop: watch::channel(false).0,
             tasks: Mutex::default(),
             processor: Mutex::default(),
@@ -375,28 +378,14 @@ async fn read(kv: &NodeKv, key: &'static str) -> Result<Option<Vec<u8>>, NodeErr
     }
 }
 
-/// A database knows its node and network from its first start on.
-async fn check_identity(
-    database: &Database,
-    network: Network,
-    node_id: bitcoin::secp256k1::PublicKey,
-) -> Result<(), NodeError> {
-    let kv = database.kv();
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    if let Some(expected) = kv.read(IDENTITY.0, IDENTITY.1, "network").await?.map(text)
-        && expected != network.to_core_arg()
-    {
-        return Err(NodeError::WrongNetwork { expected, actual: network });
+/// Connections wait in the system's queue until [`Node::start`].
+async fn listen(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, NodeError> {
+    let mut sockets = Vec::with_capacity(addresses.len());
+    for address in addresses {
+        let socket = TcpListener::bind(address).await;
+        sockets.push(socket.map_err(|source| NodeError::Listen { address: *address, source })?);
     }
-    if let Some(expected) = kv.read(IDENTITY.0, IDENTITY.1, "node_id").await?.map(text) {
-        if expected != node_id.to_string() {
-            return Err(NodeError::WrongSeed { expected, actual: node_id });
-        }
-        return Ok(());
-    }
-    drop(kv.write(IDENTITY.0, IDENTITY.1, "network", network.to_core_arg().as_bytes().to_vec()));
-    kv.write(IDENTITY.0, IDENTITY.1, "node_id", node_id.to_string().into_bytes()).await?;
-    Ok(())
+    Ok(sockets)
 }
 
 /// The on-chain wallet among the listeners that catch up at start.

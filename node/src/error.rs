@@ -14,6 +14,14 @@ pub enum NodeError {
         /// What it answered.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// bitcoind wants other credentials.
+    #[error(
+        "bitcoind at {url} refuses the RPC user or password: check both in the config, and rpcallowip in bitcoin.conf"
+    )]
+    BitcoindRefuses {
+        /// The configured address.
+        url: String,
+    },
     /// bitcoind is on another chain than the config says.
     #[error("bitcoind is on {actual}, the config says {expected}: point one of them at the other's chain")]
     WrongChain {
@@ -33,7 +41,10 @@ pub enum NodeError {
         actual: PublicKey,
     },
     /// The database belongs to another network.
-    #[error("this database was made on {expected}, the config says {actual}")]
+    #[error(
+        "this database was made on {expected}, the config says {actual}: a node stays on its network; put {expected} back \
+         into the config, or make a new node in another data directory"
+    )]
     WrongNetwork {
         /// Stored at first start.
         expected: String,
@@ -50,7 +61,9 @@ pub enum NodeError {
         what: &'static str,
     },
     /// A listening address could not be bound.
-    #[error("cannot listen on {address}: is another process using the port?")]
+    #[error(
+        "cannot listen on {address}: is another process using the port? Stop it, or change the address in the config"
+    )]
     Listen {
         /// The configured address.
         address: std::net::SocketAddr,

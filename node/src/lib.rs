@@ -13,6 +13,7 @@ mod event;
 mod gossip;
 mod handler;
 mod htlcs;
+mod identity;
 mod kv;
 mod ldk;
 mod logger;
@@ -85,6 +86,7 @@ pub struct Node {
 
 /// What `load` prepared for `start`.
 struct PendingRun {
+    sockets: Vec<tokio::net::TcpListener>,
     broadcasts: mpsc::UnboundedReceiver<Vec<bitcoin::Transaction>>,
     chain: Arc<PatientChain>,
     chain_tip: lightning_block_sync::poll::ValidatedBlockHeader,

@@ -41,17 +41,10 @@ impl Node {
     /// Runs the node: events go to `handler` from here on.
     ///
     /// # Errors
-    /// When a listening address cannot be bound, or the node was started before.
+    /// When the node was started before.
     pub async fn start(self: &Arc<Self>, handler: Arc<dyn NodeHandler>) -> Result<(), NodeError> {
-        let mut listeners = Vec::new();
-        for address in &self.config.listen {
-            let listener = TcpListener::bind(address)
-                .await
-                .map_err(|source| NodeError::Listen { address: *address, source })?;
-            listeners.push(listener);
-        }
         let pending = self.pending_run.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(PendingRun { broadcasts, chain, chain_tip, header_cache }) = pending else {
+        let Some(PendingRun { sockets, broadcasts, chain, chain_tip, header_cache }) = pending else {
             return Err(NodeError::refused("starting", "it runs already"));
         };
         if !self.handler.set(handler) {
@@ -60,8 +53,8 @@ impl Node {
 
         self.spawn(run_broadcaster(self.client.clone(), broadcasts));
         self.spawn(run_fee_refresh(self.fees.clone(), self.client.clone()));
-        for listener in listeners {
-            self.spawn(self.clone().accept(listener));
+        for socket in sockets {
+            self.spawn(self.clone().accept(socket));
         }
         self.spawn(self.clone().keep_connected());
         match self.config.role {

@@ -5,7 +5,7 @@ use bitcoin::base64::engine::general_purpose::STANDARD;
 use bitcoin::consensus::encode::serialize_hex;
 use bitcoin::{BlockHash, Network, OutPoint, Transaction};
 use lightning_block_sync::gossip::UtxoSource;
-use lightning_block_sync::http::JsonResponse;
+use lightning_block_sync::http::{HttpClientError, HttpError, JsonResponse};
 use lightning_block_sync::rpc::{RpcClient, RpcClientError};
 use lightning_block_sync::{BlockData, BlockHeaderData, BlockSource, BlockSourceResult};
 use serde_json::{Value, json};
@@ -32,7 +32,12 @@ impl ChainClient {
 
     /// Checks that bitcoind answers and is on `network`.
     pub(crate) async fn check(&self, network: Network) -> Result<(), NodeError> {
-        let info = self.call("getblockchaininfo", &[]).await.map_err(|error| self.error(error))?;
+        let info = self.call("getblockchaininfo", &[]).await.map_err(|error| match error {
+            RpcClientError::Http(HttpClientError::Http(HttpError { status_code: 401 | 403, .. })) => {
+                NodeError::BitcoindRefuses { url: self.url.clone() }
+            }
+            error => self.error(error),
+        })?;
         let actual = info.get("chain").and_then(Value::as_str).unwrap_or("an unknown chain");
         if actual == network.to_core_arg() {
             Ok(())
