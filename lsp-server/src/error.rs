@@ -33,7 +33,7 @@ pub enum ServerError {
     Push(#[from] notifier::webhook::WebhookGatewayError),
     /// The public API's address cannot be bound.
     #[error(
-        "cannot serve HTTP on {address}: is another process using the port? Change http.listen, or stop it"
+        "cannot serve HTTP on {address}: is another process using the port? Stop it, or change http.listen"
     )]
     HttpListen {
         /// From the config.
@@ -50,7 +50,7 @@ pub enum ServerError {
         source: std::io::Error,
     },
     /// No such hold.
-    #[error("no hold has this pid")]
+    #[error("no hold has this pid: `lsp-server holds list` shows the holds that there are")]
     NoSuchHold,
     /// The hold does not allow it now.
     #[error(transparent)]

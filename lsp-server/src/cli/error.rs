@@ -28,6 +28,15 @@ pub enum CliError {
         /// As given.
         data_dir: PathBuf,
     },
+    /// `run`: two never share a data directory.
+    #[error(
+        "a server is running for {} already: stop it first, or name another data directory with --data-dir",
+        data_dir.display()
+    )]
+    Running {
+        /// As given.
+        data_dir: PathBuf,
+    },
     /// The admin socket cannot be used, or the server ended in the middle of an answer.
     #[error("the server cannot be asked over {}", socket.display())]
     Transport {

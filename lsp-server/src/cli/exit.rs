@@ -19,7 +19,12 @@ pub(super) fn failed(error: &CliError) -> ExitCode {
 
 pub(super) fn code(error: &CliError) -> ExitCode {
     match error {
-        CliError::Server(ServerError::Config(_) | ServerError::Seed(SeedError::Exposed { .. }))
+        CliError::Server(
+            ServerError::Config(_)
+            | ServerError::Seed(
+                SeedError::Unreadable { .. } | SeedError::Exposed { .. } | SeedError::Damaged { .. },
+            ),
+        )
         | CliError::Init(InitError::Exists { .. } | InitError::Config(_))
         | CliError::NoPid => ExitCode::from(USAGE),
         CliError::DatabaseFailed(_) => ExitCode::from(DATABASE_FAILED),

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{CliError, exit};
@@ -43,6 +43,10 @@ pub(super) async fn run(data_dir: &Path, arguments: Arguments) -> Result<ExitCod
 async fn serve(data_dir: &Path) -> Result<ExitCode, CliError> {
     let mut signals = Signals::new()?;
     let config = Config::load(data_dir).map_err(ServerError::from)?;
+    // Said by its name: else it would be the port that is in use, or the database. That no two run is for the lease to see to.
+    if UnixStream::connect(config.admin_socket_path()).await.is_ok() {
+        return Err(CliError::Running { data_dir: data_dir.to_owned() });
+    }
     // The port first: one in use is the commonest mistake, and nothing was touched yet.
     let address = config.http.listen;
     let public =

@@ -31,7 +31,7 @@ pub enum SeedError {
         mode: u32,
     },
     /// Damaged.
-    #[error("the seed {} is damaged: expected 64 hex digits", path.display())]
+    #[error("the seed {} is damaged: expected 64 hex digits; put your copy of it there", path.display())]
     Damaged {
         /// The seed file.
         path: PathBuf,

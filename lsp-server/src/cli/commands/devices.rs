@@ -20,6 +20,7 @@ pub(in crate::cli) enum DevicesCommand {
     /// Forget a phone, which may register again.
     Remove {
         /// The device's id, as `devices list` shows it.
+        #[arg(value_parser = device_id)]
         device_id: DeviceId,
     },
 }
@@ -39,6 +40,10 @@ pub(in crate::cli) async fn run(
             output.done(&format!("removed {device_id}"))
         }
     }
+}
+
+fn device_id(text: &str) -> Result<DeviceId, &'static str> {
+    text.parse().map_err(|_| "a device id has 32 hex digits")
 }
 
 fn list(devices: &[DeviceView]) -> Table {

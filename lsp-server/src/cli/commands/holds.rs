@@ -29,6 +29,7 @@ pub(in crate::cli) enum HoldsCommand {
     /// One hold, with its parts.
     Show {
         /// SHA256 of the pid, as `holds list` shows it.
+        #[arg(value_parser = pid_hash)]
         pid_hash: PidHash,
     },
     /// Release a hold as if its payee had unblocked it. Reads the pid from stdin, 64 hex digits: nobody releases without.
@@ -36,6 +37,7 @@ pub(in crate::cli) enum HoldsCommand {
     /// Fail a hold back to its payer.
     Cancel {
         /// SHA256 of the pid, as `holds list` shows it.
+        #[arg(value_parser = pid_hash)]
         pid_hash: PidHash,
     },
 }
@@ -67,6 +69,10 @@ pub(in crate::cli) async fn run(
             output.done(&format!("cancelled {pid_hash}: its parts go back to the payer"))
         }
     }
+}
+
+fn pid_hash(text: &str) -> Result<PidHash, &'static str> {
+    text.parse().map_err(|_| "a pid hash has 64 hex digits")
 }
 
 /// Not as an argument, where other users of the machine and the shell's history would see it.

@@ -30,7 +30,7 @@ pub enum AdminError {
         expected: &'static str,
     },
     /// Nothing has this id.
-    #[error("there is no such {what}")]
+    #[error("there is no such {what}: list them to see what there is")]
     NotFound {
         /// Which kind of thing.
         what: &'static str,
@@ -59,9 +59,9 @@ impl AdminError {
             Self::Server(ServerError::Node(NodeError::Connect { .. })) => {
                 (StatusCode::BAD_GATEWAY, "peer_unreachable", "The peer did not answer")
             }
-            Self::Server(ServerError::Node(NodeError::Bitcoind { .. })) => {
-                (StatusCode::BAD_GATEWAY, "bitcoind_unreachable", "bitcoind did not answer")
-            }
+            Self::Server(ServerError::Node(
+                NodeError::Bitcoind { .. } | NodeError::BitcoindRefuses { .. },
+            )) => (StatusCode::BAD_GATEWAY, "bitcoind_unreachable", "bitcoind did not answer"),
             Self::Server(_) => (StatusCode::INTERNAL_SERVER_ERROR, "failed", "The server failed"),
         }
     }
