@@ -2,6 +2,7 @@
 
 use node::NodeError;
 use protocol::deadline::{DeadlineError, HOLD_BLOCKS_MAX};
+use protocol::units::Msat;
 use protocol::wire::RefusalReason;
 
 /// Errors of this crate. `Display` says what to do; the cause is the `source`.
@@ -36,6 +37,16 @@ pub enum WalletError {
     Invoice {
         /// What is wrong.
         reason: String,
+    },
+    /// More than there is.
+    #[error(
+        "the channels can send {spendable} msat, the invoice asks for {amount} msat, fees not counted: nothing was paid"
+    )]
+    NotEnough {
+        /// What the invoice asks for.
+        amount: Msat,
+        /// What all channels together can send now.
+        spendable: Msat,
     },
     /// Somebody on the way does not speak LightningRod.
     #[error(

@@ -1,7 +1,6 @@
 //! What can go wrong on the command line.
 
 use std::error::Error;
-use std::fmt::Write;
 use std::process::ExitCode;
 
 use wallet::WalletError;
@@ -35,13 +34,16 @@ pub(crate) enum CliError {
 }
 
 impl CliError {
-    /// The error and what caused it, in one line.
+    /// The error and what caused it, in one line. Some libraries repeat the cause in their own text; here it stands once.
     pub(super) fn with_causes(&self) -> String {
         let mut text = self.to_string();
         let mut cause = self.source();
         while let Some(error) = cause {
-            // Writing to a string cannot fail.
-            let _ = write!(text, ": {error}");
+            let words = error.to_string();
+            if !text.contains(&words) {
+                text.push_str(": ");
+                text.push_str(&words);
+            }
             cause = error.source();
         }
         text
@@ -50,7 +52,9 @@ impl CliError {
     pub(super) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Config(_)
-            | Self::Seed(SeedError::Exposed { .. })
+            | Self::Seed(
+                SeedError::Unreadable { .. } | SeedError::Exposed { .. } | SeedError::Damaged { .. },
+            )
             | Self::Init(InitError::Exists { .. }) => ExitCode::from(USAGE),
             Self::DatabaseFailed(_) => ExitCode::from(DATABASE_FAILED),
             _ => ExitCode::FAILURE,

@@ -36,7 +36,10 @@ pub(super) struct Arguments {
 /// Why no wallet was made.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InitError {
-    #[error("{} is there already: a wallet is never overwritten", path.display())]
+    #[error(
+        "{} is there already: a wallet is never overwritten. Name another directory with --data-dir",
+        path.display()
+    )]
     Exists { path: PathBuf },
     #[error("cannot write {}", path.display())]
     Write { path: PathBuf, source: std::io::Error },
@@ -45,12 +48,14 @@ pub(crate) enum InitError {
 pub(super) fn run(data_dir: &Path, arguments: &Arguments, output: Output) -> Result<(), CliError> {
     let config_path = config::path(data_dir);
     let seed_path = seed::path(data_dir);
-    for path in [&config_path, &seed_path] {
+    // A database without its seed is still somebody's money: the seed may turn up again.
+    for path in [&config_path, &seed_path, &config::database_path(data_dir)] {
         if path.exists() {
             return Err(InitError::Exists { path: path.clone() }.into());
         }
     }
-    config::network(&arguments.network)?;
+    let text = text(arguments);
+    config::parse(data_dir, &text, [])?;
     let failed = |path: &Path| {
         let path = path.to_owned();
         |source| InitError::Write { path, source }
@@ -62,7 +67,7 @@ pub(super) fn run(data_dir: &Path, arguments: &Arguments, output: Output) -> Res
         .create_new(true)
         .mode(0o600)
         .open(&config_path)
-        .and_then(|mut file| file.write_all(text(arguments).as_bytes()).and_then(|()| file.sync_all()));
+        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
     if let Err(source) = written {
         // No wallet was made, so the seed holds no money.
         let _ = fs::remove_file(&seed_path);
@@ -166,8 +171,8 @@ mod tests {
         let path = config::path(folder.path());
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, format!("colour = \"red\"\n{text}")).unwrap();
-        assert!(matches!(config::load(folder.path()), Err(config::ConfigError::Wrong { .. })));
+        assert!(matches!(config::load(folder.path()), Err(config::ConfigError::Mistakes { .. })));
         fs::write(&path, text.replace("regtest", "moonnet")).unwrap();
-        assert!(matches!(config::load(folder.path()), Err(config::ConfigError::Network { .. })));
+        assert!(matches!(config::load(folder.path()), Err(config::ConfigError::Mistakes { .. })));
     }
 }

@@ -7,14 +7,14 @@ mod init;
 mod output;
 mod seed;
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use wallet::{Step, SystemClock, Wallet};
 
@@ -88,8 +88,8 @@ pub(crate) fn main() -> ExitCode {
 fn start_log(json: bool) {
     let default = if json { "info,ldk=warn" } else { "error" };
     let filter = EnvFilter::try_from_env("WALLET_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    let ansi = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).init();
+    let ansi = io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(ansi).init();
 }
 
 async fn run(cli: Cli) -> Result<(), CliError> {
@@ -102,14 +102,42 @@ async fn run(cli: Cli) -> Result<(), CliError> {
     config.build_unblock_path |= cli.build_unblock_path;
     config.show_payer |= cli.show_payer;
     let seed = seed::load(&seed::path(&cli.data_dir))?;
-    let wallet = Wallet::open(config, seed, Arc::new(SystemClock)).await?;
-    let outcome = work(&wallet, command, output).await;
+    let mut stop = StopSignals::new().map_err(CliError::Signal)?;
+    let wallet = tokio::select! {
+        wallet = Wallet::open(config, seed, Arc::new(SystemClock)) => wallet?,
+        () = stop.next() => return Ok(()),
+    };
+    let outcome = work(&wallet, command, output, &mut stop).await;
     wallet.close().await;
     outcome
 }
 
+/// The signals that ask the wallet to stop.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    fn new() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
 /// Runs the command and prints its steps as they come, until it is done or a signal asks to stop.
-async fn work(wallet: &Wallet, command: commands::Command, output: Output) -> Result<(), CliError> {
+async fn work(
+    wallet: &Wallet,
+    command: commands::Command,
+    output: Output,
+    stop: &mut StopSignals,
+) -> Result<(), CliError> {
     let mut steps = wallet.steps();
     if command.needs_network() {
         wallet.start().await?;
@@ -120,8 +148,6 @@ async fn work(wallet: &Wallet, command: commands::Command, output: Output) -> Re
             output.step(step);
         }
     };
-    let mut terminate = signal(SignalKind::terminate()).map_err(CliError::Signal)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(CliError::Signal)?;
     let answer = {
         let mut work = std::pin::pin!(command.run(wallet));
         loop {
@@ -130,8 +156,7 @@ async fn work(wallet: &Wallet, command: commands::Command, output: Output) -> Re
                 step = steps.recv() => if let Ok(step) = step { show(&step) },
                 failure = wallet.failed() => return Err(CliError::DatabaseFailed(failure)),
                 answer = &mut work => break answer,
-                _ = terminate.recv() => break Ok(Outcome::Nothing),
-                _ = interrupt.recv() => break Ok(Outcome::Nothing),
+                () = stop.next() => break Ok(Outcome::Nothing),
             }
         }
     };

@@ -11,11 +11,11 @@ use node::Seed;
 /// Why there is no seed. No text holds any of it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SeedError {
-    #[error("cannot read the seed {}", path.display())]
+    #[error("cannot read the seed {}: put this wallet's own seed there", path.display())]
     Unreadable { path: PathBuf, source: std::io::Error },
     #[error("the seed {} can be read by others (mode {mode:04o}): run `chmod 600` on it", path.display())]
     Exposed { path: PathBuf, mode: u32 },
-    #[error("the seed {} is damaged: expected 64 hex digits", path.display())]
+    #[error("the seed {} is damaged: expected 64 hex digits; put your copy of it there", path.display())]
     Damaged { path: PathBuf },
     #[error("cannot create the seed {}", path.display())]
     Uncreatable { path: PathBuf, source: std::io::Error },

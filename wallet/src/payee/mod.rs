@@ -49,7 +49,9 @@ impl Wallet {
         }
         let expiry_secs = expiry_secs.unwrap_or(INVOICE_EXPIRY_SECS);
         // The LSP's terms, which the route hint repeats, come with the channel's `channel_update`.
-        core.until(CHANNEL_WAIT, || core.node.channels().iter().any(|channel| channel.is_usable)).await;
+        let channels = || core.node.channels();
+        let known = || channels().is_empty() || channels().iter().any(|channel| channel.is_usable);
+        core.until(CHANNEL_WAIT, known).await;
         let bolt11 = core.node.create_invoice(&InvoiceRequest {
             amount: Some(amount),
             description: description.to_owned(),

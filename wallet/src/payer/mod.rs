@@ -60,10 +60,13 @@ impl Wallet {
     pub async fn pay_async(&self, invoice: &str, options: PayOptions) -> Result<Payment, WalletError> {
         let core = &self.core;
         let invoice = negotiate::parse(invoice, core.config.network)?;
+        let payment_hash = invoice.payment_hash();
         core.online().await?;
-        core.settle_earlier_attempt(invoice.payment_hash()).await?;
+        core.settle_earlier_attempt(payment_hash).await?;
         let new = core.negotiate(&invoice, &options).await?;
-        let payment_hash = new.payment_hash;
+        if !core.is_begun(payment_hash).await? {
+            core.check_funds(new.amount).await?;
+        }
         let begun =
             core.database.submit("begin_payment", move |tx| Box::pin(payments::begin(tx, new))).await?;
         match begun {
@@ -139,6 +142,12 @@ impl Core {
             self.emit(Step::Failed { payment_hash, reason });
         }
         Ok(())
+    }
+
+    /// A payment of this invoice is under way, or done: its money may be in flight.
+    async fn is_begun(&self, payment_hash: PaymentHash) -> Result<bool, WalletError> {
+        let payment = self.find_payment(payment_hash).await?;
+        Ok(payment.is_some_and(|payment| payment.state != PaymentState::Failed))
     }
 
     /// An earlier attempt that is being cancelled has to end first: its hold would catch the new payment.

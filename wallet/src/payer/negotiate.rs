@@ -16,6 +16,9 @@ use crate::store::payments::{Payment, PaymentKind, PaymentState};
 /// How long it is waited for the payee's LSP to show up in the gossip.
 const GOSSIP_WAIT: Duration = Duration::from_secs(10);
 
+/// How long money that is in flight may take to come back.
+const FUNDS_WAIT: Duration = Duration::from_secs(15);
+
 /// Reads an invoice, and refuses one for another network.
 pub(super) fn parse(text: &str, network: Network) -> Result<Bolt11Invoice, WalletError> {
     let invoice: Bolt11Invoice =
@@ -32,6 +35,18 @@ pub(super) fn expires_unix(invoice: &Bolt11Invoice) -> u64 {
     (invoice.duration_since_epoch() + invoice.expiry_time()).as_secs()
 }
 
+/// The invoice's amount, unless it is expired.
+pub(super) fn amount(invoice: &Bolt11Invoice, now_unix: u64) -> Result<Msat, WalletError> {
+    let amount = invoice.amount_milli_satoshis().map(Msat).filter(|amount| *amount > Msat(0));
+    let amount = amount.ok_or_else(|| WalletError::Invoice {
+        reason: "it names no amount: ask the payee for one that does".to_owned(),
+    })?;
+    if now_unix >= expires_unix(invoice) {
+        return Err(WalletError::Invoice { reason: "it is expired: ask for a new one".to_owned() });
+    }
+    Ok(amount)
+}
+
 /// The invoice's amount and the deadline to ask for.
 pub(super) fn terms(
     invoice: &Bolt11Invoice,
@@ -39,23 +54,27 @@ pub(super) fn terms(
     height: BlockHeight,
     now_unix: u64,
 ) -> Result<(Msat, BlockHeight), WalletError> {
-    let amount = invoice.amount_milli_satoshis().map(Msat).filter(|amount| *amount > Msat(0));
-    let amount = amount.ok_or_else(|| WalletError::Invoice {
-        reason: "it names no amount, and a payment that is held has to be exact".to_owned(),
-    })?;
-    let expires_unix = expires_unix(invoice);
-    if now_unix >= expires_unix {
-        return Err(WalletError::Invoice { reason: "it is expired: ask for a new one".to_owned() });
-    }
+    let amount = amount(invoice, now_unix)?;
     let requested = height.plus(hold_blocks);
     if !(deadline::HOLD_BLOCKS_MIN..=deadline::HOLD_BLOCKS_MAX).contains(&hold_blocks) {
         return Err(WalletError::HoldBlocks { hold_blocks });
     }
-    deadline::check_invoice(requested, height, now_unix, expires_unix)?;
+    deadline::check_invoice(requested, height, now_unix, expires_unix(invoice))?;
     Ok((amount, requested))
 }
 
 impl Core {
+    /// Whether the channels have so much in all. What is on its way off them is waited for.
+    pub(super) async fn check_funds(&self, amount: Msat) -> Result<(), WalletError> {
+        let spendable = || self.node.channels().iter().map(|channel| channel.outbound_capacity).sum();
+        if !self.node.channels().iter().any(|channel| channel.is_usable) {
+            return Err(WalletError::NoUsableChannel);
+        }
+        self.until(FUNDS_WAIT, || spendable() >= amount || !self.node.has_pending_htlcs()).await;
+        let spendable: Msat = spendable();
+        if spendable < amount { Err(WalletError::NotEnough { amount, spendable }) } else { Ok(()) }
+    }
+
     /// Everybody on the way speaks LightningRod, and the hold fits the invoice: the payment as it is stored first.
     pub(super) async fn negotiate(
         &self,

@@ -28,18 +28,19 @@ impl Wallet {
     pub async fn pay_ordinary(&self, invoice: &str, options: PayOptions) -> Result<Payment, WalletError> {
         let core = &self.core;
         let invoice = negotiate::parse(invoice, core.config.network)?;
-        let amount_msat = invoice.amount_milli_satoshis().filter(|amount_msat| *amount_msat > 0);
-        let amount_msat =
-            amount_msat.ok_or_else(|| WalletError::Invoice { reason: "it names no amount".to_owned() })?;
+        let amount = negotiate::amount(&invoice, core.clock.now_unix())?;
         core.online().await?;
         let payment_hash = invoice.payment_hash();
         core.settle_earlier_attempt(payment_hash).await?;
+        if !core.is_begun(payment_hash).await? {
+            core.check_funds(amount).await?;
+        }
         let new = Payment {
             payment_hash,
             attempt: 0,
             kind: PaymentKind::Ordinary,
             bolt11: invoice.to_string(),
-            amount: protocol::units::Msat(amount_msat),
+            amount,
             state: PaymentState::Paying,
             requested_deadline: None,
             deadline: None,
