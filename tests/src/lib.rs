@@ -4,6 +4,7 @@
 //! Nothing here names the time it takes for something to happen: [`wait::wait_until`] looks until it has. Whatever is started
 //! ends with its owner, and when the whole program is killed, a guardian process ends the rest.
 
+pub mod attempt;
 pub mod bitcoind;
 pub mod failure;
 pub mod folder;

@@ -118,6 +118,27 @@ impl Drop for Process {
 ///
 /// When it cannot be started, ends with a failure, or takes too long.
 pub(crate) async fn run(name: &str, command: Command, input: Option<&str>) -> Result<String, Failure> {
+    let Finished { status, stdout, stderr } = finish(name, command, input).await?;
+    if status.success() {
+        return Ok(stdout);
+    }
+    let stderr = if stderr.is_empty() { stdout } else { stderr };
+    Err(Failure::Ended { name: name.to_owned(), status, stderr: stderr.trim().to_owned() })
+}
+
+/// A command that has ended, in whatever way.
+pub(crate) struct Finished {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// Runs a command to its end.
+///
+/// # Errors
+///
+/// When it cannot be started, or takes too long.
+pub(crate) async fn finish(name: &str, command: Command, input: Option<&str>) -> Result<Finished, Failure> {
     let failure = |source| Failure::Start { name: name.to_owned(), source };
     let mut process = Process::start(name, command, Output::Captured)?;
     if let (Some(mut stdin), Some(input)) = (process.child.stdin.take(), input) {
@@ -140,11 +161,7 @@ pub(crate) async fn run(name: &str, command: Command, input: Option<&str>) -> Re
         }
     }
     let status = process.wait(COMMAND_TIMEOUT).await?;
-    if status.success() {
-        return Ok(stdout);
-    }
-    let stderr = if stderr.is_empty() { stdout } else { stderr };
-    Err(Failure::Ended { name: name.to_owned(), status, stderr: stderr.trim().to_owned() })
+    Ok(Finished { status, stdout, stderr })
 }
 
 /// Ends every process that was started, removes every [`Folder`](crate::folder::Folder), and returns when that is
