@@ -14,6 +14,7 @@
 //! This crate knows neither LDK nor the payments; the tables of the applications come with their [`MigrationSet`]s.
 
 mod commit;
+pub mod crash;
 mod database;
 mod error;
 mod kv;

@@ -167,7 +167,9 @@ impl Writer {
                 Job::Close => {}
             }
         }
+        crate::crash_point!("before_commit");
         self.tx.commit().await?;
+        crate::crash_point!("after_commit");
         Ok(done)
     }
 }

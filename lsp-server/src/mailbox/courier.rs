@@ -201,9 +201,11 @@ impl Mailbox {
             if waiting.is_empty() {
                 return Ok(());
             }
+            storage::crash_point!("before_message_handed_over");
             let (handed_over, all) = self.hand_over(peer, waiting);
             if let Some(last) = handed_over.last() {
                 (after, retries) = (*last, 0);
+                storage::crash_point!("message_handed_over");
                 tokio::time::sleep(CONFIRM_AFTER).await;
                 let still_here = self.node.is_connected(peer) && self.round.connections(peer) == connections;
                 self.confirm(peer, handed_over, still_here).await?;
@@ -249,6 +251,7 @@ impl Mailbox {
                 })
             })
             .await?;
+        storage::crash_point!("delivery_confirmed");
         if still_here {
             tracing::info!(%peer, messages, "delivered kept messages");
         } else {

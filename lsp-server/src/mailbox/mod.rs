@@ -206,6 +206,7 @@ impl Mailbox {
     fn keep(&self, new: NewMessage, is_client: bool) -> storage::Commit<bool, StorageError> {
         let limits = self.limits;
         let recipient = new.recipient;
+        storage::crash_point!("before_message_queued");
         // A phone is woken; a node in the public graph has no device to push to.
         let wakes = !self.node.is_announced(recipient);
         let kept = self.database.submit_required("keep_message", move |tx| {
@@ -217,6 +218,7 @@ impl Mailbox {
                 Ok::<_, StorageError>(true)
             })
         });
+        storage::crash_point!("message_queued");
         self.waker.nudge();
         // It may have come while the message was on its way here.
         self.round.ask(recipient);

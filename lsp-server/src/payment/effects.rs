@@ -38,10 +38,13 @@ impl Payments {
             tracing::debug!(%refusal, "the event did not apply");
         }
         if !stepped.forward.is_empty() {
+            storage::crash_point!("before_release");
             for part in &stepped.forward {
                 self.release(part);
             }
+            storage::crash_point!("released");
             self.node.flush_forwards();
+            storage::crash_point!("release_flushed");
             lock(&self.routes).taken(&self.node, &stepped.forward);
             let latency_us =
                 unblocked_at.map(|at| u64::try_from(at.elapsed().as_micros()).unwrap_or(u64::MAX));
@@ -51,6 +54,7 @@ impl Payments {
             tracing::info!(parts = stepped.forward.len(), latency_us, "released");
         }
         for (part, cause) in &stepped.fail {
+            storage::crash_point!("before_fail_back");
             match self.node.fail_intercepted(part.intercept_id) {
                 Ok(()) => tracing::info!(intercept_id = %part.intercept_id, %cause, "failed back"),
                 Err(error) => {
@@ -59,7 +63,9 @@ impl Payments {
             }
         }
         if !stepped.fail.is_empty() {
+            storage::crash_point!("failed_back");
             self.node.flush_forwards();
+            storage::crash_point!("fail_back_flushed");
             self.rescan.notify_one();
         }
         if let Some(outcome) = stepped.ended {

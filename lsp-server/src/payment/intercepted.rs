@@ -78,6 +78,7 @@ impl Payments {
         lock(&self.known_parts).insert(part.intercept_id);
         let (intercept_id, payment_hash) = (part.intercept_id, part.payment_hash);
         tracing::info!(%intercept_id, %payment_hash, amount = %part.inbound_amount, "an HTLC under a hold");
+        storage::crash_point!("before_htlc_queued");
         let context = self.step_context();
         let limits = self.limits.clone();
         let commit = self.db.submit_required("part_intercepted", move |tx| {
@@ -86,6 +87,7 @@ impl Payments {
                 Ok::<_, StoreError>(stepped.into_iter().collect())
             })
         });
+        storage::crash_point!("htlc_queued");
         self.act_on(commit);
     }
 }

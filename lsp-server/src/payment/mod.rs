@@ -116,7 +116,9 @@ impl Payments {
                 // A payment with no hold: nothing of ours to write.
                 continue;
             }
+            storage::crash_point!("before_claim_queued");
             self.step_and_act("part_claimed", Select::Part(id), HoldEvent::PartClaimed(id));
+            storage::crash_point!("claim_queued");
         }
         self.rescan.notify_one();
     }

@@ -28,13 +28,16 @@ impl Payments {
     /// here.
     fn forward(&self, htlc: &InterceptedHtlc) {
         let id = htlc.intercept_id;
+        storage::crash_point!("before_let_go");
         if let Err(error) = self.node.forward_intercepted(id, htlc.next_hop_scid, htlc.outbound_amount) {
             tracing::info!(intercept_id = %id, %error, "no next hop for an HTLC; it fails");
             if let Err(error) = self.node.fail_intercepted(id) {
                 tracing::debug!(intercept_id = %id, %error, "LDK had failed it");
             }
         }
+        storage::crash_point!("let_go");
         self.node.flush_forwards();
+        storage::crash_point!("let_go_flushed");
     }
 
     fn await_payee(self: &Arc<Self>, htlc: InterceptedHtlc, carry: ChannelCarry) {
@@ -53,6 +56,7 @@ impl Payments {
             {
                 tracing::error!(%error, "the payee cannot be woken");
             }
+            storage::crash_point!("payee_awaited");
             let arrived = loop {
                 match this.node.carry(htlc.next_hop_scid) {
                     Some(now) if now.is_usable => break true,

@@ -52,6 +52,7 @@ impl Payments {
             }),
         };
         let (pid_hash, payer) = (block.pid_hash, block.payer);
+        storage::crash_point!("block_stored");
         match &answer {
             Ok(deadline) => tracing::info!(%pid_hash, %payer, %deadline, "hold granted"),
             Err(reason) => tracing::info!(%pid_hash, %payer, %reason, "hold refused"),
@@ -125,6 +126,7 @@ impl Payments {
             self.db.read("hold_of_payer", move |tx| Box::pin(holds::find(tx, payer, pid_hash))).await?;
         if let Some(row) = found {
             let stepped = self.submit_step("cancel", Select::Hold(row.hold_id), HoldEvent::Cancelled).await?;
+            storage::crash_point!("cancel_stored");
             stepped.into_iter().for_each(|stepped| self.act(stepped, None));
         }
         self.db

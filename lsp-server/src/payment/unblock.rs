@@ -49,6 +49,7 @@ impl Payments {
     /// When the database fails.
     pub async fn unblock(self: &Arc<Self>, pid: Pid, arrived: Instant) -> Result<bool, StoreError> {
         let pid_hash = pid.hash();
+        storage::crash_point!("unblock_seen");
         let known = self
             .db
             .read("holds_by_pid_hash", move |tx| Box::pin(holds::live_ids_by_pid_hash(tx, pid_hash)))
@@ -58,6 +59,7 @@ impl Payments {
             return Ok(false);
         }
         let stepped = self.submit_step("unblock", Select::PidHash(pid_hash), HoldEvent::Unblocked).await?;
+        storage::crash_point!("unblock_stored");
         let mut waiting = false;
         for stepped in stepped {
             waiting |= stepped.forward.is_empty() && stepped.ended.is_none();
@@ -113,6 +115,7 @@ impl Payments {
 
     /// Takes a payment_pending into our care, if it belongs to a hold that waits for its unblock.
     fn keep_pending(&self, pid_hash: PidHash, next_hop: bitcoin::secp256k1::PublicKey, message: Vec<u8>) {
+        storage::crash_point!("before_pending_queued");
         let due_at = self.clock.now_unix() + PENDING_FIRST_RETRY_SECS;
         let commit = self.db.submit("keep_pending", move |tx| {
             Box::pin(async move {
@@ -124,7 +127,10 @@ impl Payments {
         });
         tokio::spawn(async move {
             match commit.await {
-                Ok(()) => tracing::info!(%pid_hash, %next_hop, "payment_pending is in our care"),
+                Ok(()) => {
+                    storage::crash_point!("pending_kept");
+                    tracing::info!(%pid_hash, %next_hop, "payment_pending is in our care");
+                }
                 Err(error) => {
                     tracing::error!(%pid_hash, %error, "payment_pending was not kept; the payer asks")
                 }

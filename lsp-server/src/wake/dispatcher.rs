@@ -156,12 +156,16 @@ impl Waker {
     }
 
     async fn push(&self, wake: ClaimedWake) {
+        storage::crash_point!("wake_claimed");
         let outcomes = join_all(wake.pushes.iter().map(|push| self.push_one(&wake, push))).await;
+        storage::crash_point!("wake_pushed");
         let now_unix = self.clock.now_unix();
         let recorded = self.database.submit("finish_wake", move |tx| {
             Box::pin(async move { wakes::finish(tx, &wake, &outcomes, now_unix).await })
         });
-        if let Err(error) = recorded.await {
+        let recorded = recorded.await;
+        storage::crash_point!("wake_recorded");
+        if let Err(error) = recorded {
             tracing::error!(error = &error as &dyn std::error::Error, "what came of a push is not recorded");
         }
     }
