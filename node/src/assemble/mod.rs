@@ -1,6 +1,8 @@
 //! Builds a [`Node`] from its seed, database and chain, so that it only needs to be started.
 
-use std::io::Cursor;
+mod settings;
+mod stored;
+
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -8,16 +10,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bitcoin::secp256k1::Secp256k1;
 use lightning::chain::chainmonitor::ChainMonitor as LdkChainMonitor;
 use lightning::chain::{BlockLocator, Listen};
-use lightning::ln::channelmanager::{ChainParameters, ChannelManagerReadArgs};
 use lightning::ln::peer_handler::{IgnoringMessageHandler, MessageHandler, PeerManager as LdkPeerManager};
-use lightning::routing::scoring::{ProbabilisticScoringDecayParameters, ProbabilisticScoringFeeParameters};
+use lightning::routing::scoring::ProbabilisticScoringFeeParameters;
 use lightning::sign::{EntropySource, KeysManager, NodeSigner, Recipient};
-use lightning::util::config::{HTLCInterceptionFlags, UserConfig};
-use lightning::util::persist::{
-    CHANNEL_MANAGER_PERSISTENCE_KEY, KVStore, NETWORK_GRAPH_PERSISTENCE_KEY, OUTPUT_SWEEPER_PERSISTENCE_KEY,
-    SCORER_PERSISTENCE_KEY,
-};
-use lightning::util::ser::ReadableArgs;
 use lightning::util::wallet_utils;
 use lightning_block_sync::gossip::TokioSpawner;
 use lightning_block_sync::init::{synchronize_listeners, validate_best_block_header};
@@ -31,10 +26,7 @@ use crate::error::NodeError;
 use crate::gossip::{AnnouncedOutputs, KeptUpdates};
 use crate::handler::HandlerCell;
 use crate::kv::NodeKv;
-use crate::ldk::{
-    BumpHandler, ChainMonitor, ChannelManager, MonitorPersister, NetworkGraph, OnionMessenger, Router,
-    Scorer, Sweeper,
-};
+use crate::ldk::{BumpHandler, ChainMonitor, ChannelManager, MonitorPersister, OnionMessenger, Router};
 use crate::logger::LdkLogger;
 use crate::onchain::OnChainWallet;
 use crate::onion::{Announcer, ConnectedPeers, MessageRouter, OnionContents, OnionObserver};
@@ -85,17 +77,8 @@ impl Node {
             .await?,
         );
 
-        let graph = Arc::new(match read(&kv, NETWORK_GRAPH_PERSISTENCE_KEY).await? {
-            Some(bytes) => NetworkGraph::read(&mut Cursor::new(bytes), LdkLogger)
-                .map_err(|_| NodeError::Corrupt { what: "network graph" })?,
-            None => NetworkGraph::new(config.network, LdkLogger),
-        });
-        let decay = ProbabilisticScoringDecayParameters::default();
-        let scorer = Arc::new(RwLock::new(match read(&kv, SCORER_PERSISTENCE_KEY).await? {
-            Some(bytes) => Scorer::read(&mut Cursor::new(bytes), (decay, graph.clone(), LdkLogger))
-                .map_err(|_| NodeError::Corrupt { what: "scorer" })?,
-            None => Scorer::new(decay, graph.clone(), LdkLogger),
-        }));
+        let graph = Arc::new(stored::graph(&kv, config.network).await?);
+        let scorer = Arc::new(RwLock::new(stored::scorer(&kv, &graph).await?));
         let router = Arc::new(Router::new(
             graph.clone(),
             LdkLogger,
@@ -134,79 +117,24 @@ impl Node {
             true,
         ));
 
-        let user_config = user_config(&config.role);
-        let stored_manager = read(&kv, CHANNEL_MANAGER_PERSISTENCE_KEY).await?;
-        let (manager_best_block, channel_manager) = match stored_manager {
-            Some(bytes) => {
-                let args = ChannelManagerReadArgs::new(
-                    keys.clone(),
-                    keys.clone(),
-                    keys.clone(),
-                    fees.clone(),
-                    chain_monitor.clone(),
-                    broadcaster.clone(),
-                    router.clone(),
-                    message_router.clone(),
-                    LdkLogger,
-                    user_config,
-                    monitors.iter().map(|(_, monitor)| monitor).collect(),
-                );
-                <(BlockLocator, ChannelManager)>::read(&mut Cursor::new(bytes), args)
-                    .map_err(|_| NodeError::Corrupt { what: "channel manager" })?
-            }
-            None => {
-                if !monitors.is_empty() {
-                    return Err(NodeError::Corrupt { what: "channel manager" });
-                }
-                let params = ChainParameters { network: config.network, best_block: tip_locator };
-                let manager = ChannelManager::new(
-                    fees.clone(),
-                    chain_monitor.clone(),
-                    broadcaster.clone(),
-                    router.clone(),
-                    message_router.clone(),
-                    LdkLogger,
-                    keys.clone(),
-                    keys.clone(),
-                    keys.clone(),
-                    user_config,
-                    params,
-                    unix_time(now.as_secs()),
-                );
-                (tip_locator, manager)
-            }
+        let foundation = stored::Foundation {
+            keys: keys.clone(),
+            fees: fees.clone(),
+            broadcaster: broadcaster.clone(),
+            on_chain: on_chain.clone(),
+            kv: kv.clone(),
         };
+        let ways = stored::Ways {
+            chain_monitor: chain_monitor.clone(),
+            router,
+            message_router: message_router.clone(),
+        };
+        let (manager_best_block, channel_manager) =
+            foundation.channel_manager(&config, ways, tip_locator, &monitors).await?;
         let channel_manager = Arc::new(channel_manager);
 
-        let (sweeper_best_block, sweeper) = match read(&kv, OUTPUT_SWEEPER_PERSISTENCE_KEY).await? {
-            Some(bytes) => {
-                let args = (
-                    broadcaster.clone(),
-                    fees.clone(),
-                    None,
-                    keys.clone(),
-                    on_chain.clone(),
-                    kv.clone(),
-                    LdkLogger,
-                );
-                <(BlockLocator, Sweeper)>::read(&mut Cursor::new(bytes), args)
-                    .map_err(|_| NodeError::Corrupt { what: "output sweeper" })?
-            }
-            None => {
-                // From where the manager is, not from the tip: what a phone has seen decides how far it may look now.
-                let sweeper = Sweeper::new(
-                    manager_best_block,
-                    broadcaster.clone(),
-                    fees.clone(),
-                    None,
-                    keys.clone(),
-                    on_chain.clone(),
-                    kv.clone(),
-                    LdkLogger,
-                );
-                (manager_best_block, sweeper)
-            }
-        };
+        // From where the manager is, not from the tip: what a phone has seen decides how far it may look now.
+        let (sweeper_best_block, sweeper) = foundation.sweeper(manager_best_block).await?;
 
         let on_chain_best_block = on_chain.best_block();
         let monitor_listeners: Vec<_> = monitors
@@ -248,32 +176,8 @@ impl Node {
         let connected = ConnectedPeers::default();
         let contents = Arc::new(OnionContents::new(handler.clone()));
         let is_lsp = lsp.is_none();
-        let onion_messenger = Arc::new(if is_lsp {
-            OnionMessenger::new_with_offline_peer_interception(
-                keys.clone(),
-                keys.clone(),
-                LdkLogger,
-                channel_manager.clone(),
-                message_router,
-                channel_manager.clone(),
-                channel_manager.clone(),
-                IgnoringMessageHandler {},
-                contents.clone(),
-                false,
-            )
-        } else {
-            OnionMessenger::new(
-                keys.clone(),
-                keys.clone(),
-                LdkLogger,
-                channel_manager.clone(),
-                message_router,
-                channel_manager.clone(),
-                channel_manager.clone(),
-                IgnoringMessageHandler {},
-                contents.clone(),
-            )
-        });
+        let onion_messenger =
+            Arc::new(messenger(is_lsp, &keys, &channel_manager, message_router, contents.clone()));
         // A phone takes its LSP's gossip as it comes: it has no time to verify it.
         let verifier =
             is_lsp.then(|| Arc::new(AnnouncedOutputs::new(client.clone(), channel_manager.clone())));
@@ -294,7 +198,7 @@ impl Node {
         };
         let peer_manager = Arc::new(LdkPeerManager::new(
             message_handler,
-            unix_time(now.as_secs()),
+            stored::unix_time(now.as_secs()),
             &keys.get_secure_random_bytes(),
             LdkLogger,
             keys.clone(),
@@ -339,45 +243,6 @@ pub(crate) fn outbound_expiries(channel_manager: &ChannelManager) -> impl Iterat
     channels.into_iter().flat_map(|details| details.pending_outbound_htlcs).map(|htlc| htlc.cltv_expiry)
 }
 
-/// BOLT 7 timestamps have 32 bits.
-fn unix_time(seconds: u64) -> u32 {
-    u32::try_from(seconds).unwrap_or(u32::MAX)
-}
-
-fn user_config(role: &Role) -> UserConfig {
-    let mut config = UserConfig { reject_inbound_splices: true, ..UserConfig::default() };
-    match role {
-        Role::Lsp(settings) => {
-            // Phones' channels are private, those between LSPs public: whoever opens says which.
-            config.channel_handshake_limits.force_announced_channel_preference = false;
-            config.accept_forwards_to_priv_channels = true;
-            // Phones open private channels, other LSPs announced ones.
-            config.channel_handshake_limits.force_announced_channel_preference = false;
-            config.htlc_interception_flags = HTLCInterceptionFlags::FromPrivateChannels as u8
-                | HTLCInterceptionFlags::ToOfflinePrivateChannels as u8;
-            config.channel_config.cltv_expiry_delta = settings.cltv_expiry_delta_blocks;
-            config.channel_config.forwarding_fee_base_msat = settings.fee_base_msat;
-            config.channel_config.forwarding_fee_proportional_millionths =
-                settings.fee_proportional_millionths;
-            config.channel_handshake_config.announced_channel_max_inbound_htlc_value_in_flight_percentage =
-                100;
-        }
-        Role::Wallet { .. } => {
-            config.channel_handshake_config.announce_for_forwarding = false;
-            config.channel_handshake_limits.force_announced_channel_preference = true;
-        }
-    }
-    config
-}
-
-async fn read(kv: &NodeKv, key: &'static str) -> Result<Option<Vec<u8>>, NodeError> {
-    match KVStore::read(kv, "", "", key).await {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == lightning::io::ErrorKind::NotFound => Ok(None),
-        Err(_) => Err(NodeError::Corrupt { what: key }),
-    }
-}
-
 /// Connections wait in the system's queue until [`Node::start`].
 async fn listen(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, NodeError> {
     let mut sockets = Vec::with_capacity(addresses.len());
@@ -407,5 +272,41 @@ impl Listen for OnChainListener<'_> {
 
     fn blocks_disconnected(&self, fork_point: BlockLocator) {
         self.0.blocks_disconnected(fork_point);
+    }
+}
+
+/// An LSP's messenger hands back what is for peers that are offline; a phone's forwards nothing.
+fn messenger(
+    is_lsp: bool,
+    keys: &Arc<KeysManager>,
+    channel_manager: &Arc<ChannelManager>,
+    message_router: Arc<MessageRouter>,
+    contents: Arc<OnionContents>,
+) -> OnionMessenger {
+    if is_lsp {
+        OnionMessenger::new_with_offline_peer_interception(
+            keys.clone(),
+            keys.clone(),
+            LdkLogger,
+            channel_manager.clone(),
+            message_router,
+            channel_manager.clone(),
+            channel_manager.clone(),
+            IgnoringMessageHandler {},
+            contents,
+            false,
+        )
+    } else {
+        OnionMessenger::new(
+            keys.clone(),
+            keys.clone(),
+            LdkLogger,
+            channel_manager.clone(),
+            message_router,
+            channel_manager.clone(),
+            channel_manager.clone(),
+            IgnoringMessageHandler {},
+            contents,
+        )
     }
 }

@@ -1,0 +1,31 @@
+//! LDK's settings for each role.
+
+use lightning::util::config::{HTLCInterceptionFlags, UserConfig};
+
+use crate::config::Role;
+
+pub(super) fn user_config(role: &Role) -> UserConfig {
+    let mut config = UserConfig { reject_inbound_splices: true, ..UserConfig::default() };
+    match role {
+        Role::Lsp(settings) => {
+            // Phones' channels are private, those between LSPs public: whoever opens says which.
+            config.channel_handshake_limits.force_announced_channel_preference = false;
+            config.accept_forwards_to_priv_channels = true;
+            // Phones open private channels, other LSPs announced ones.
+            config.channel_handshake_limits.force_announced_channel_preference = false;
+            config.htlc_interception_flags = HTLCInterceptionFlags::FromPrivateChannels as u8
+                | HTLCInterceptionFlags::ToOfflinePrivateChannels as u8;
+            config.channel_config.cltv_expiry_delta = settings.cltv_expiry_delta_blocks;
+            config.channel_config.forwarding_fee_base_msat = settings.fee_base_msat;
+            config.channel_config.forwarding_fee_proportional_millionths =
+                settings.fee_proportional_millionths;
+            config.channel_handshake_config.announced_channel_max_inbound_htlc_value_in_flight_percentage =
+                100;
+        }
+        Role::Wallet { .. } => {
+            config.channel_handshake_config.announce_for_forwarding = false;
+            config.channel_handshake_limits.force_announced_channel_preference = true;
+        }
+    }
+    config
+}
