@@ -1,7 +1,6 @@
 //! The LSP: holds, keeps, wakes, releases.
 
 pub mod cli;
-pub mod clock;
 pub mod config;
 pub mod doctor;
 pub mod error;
@@ -14,3 +13,5 @@ pub mod store;
 #[cfg(test)]
 mod testing;
 pub mod wake;
+
+pub use node::clock;

@@ -6,6 +6,7 @@
 mod assemble;
 mod chain;
 mod channels;
+pub mod clock;
 mod config;
 mod dispatch;
 mod error;

@@ -15,7 +15,6 @@
 //! happens meanwhile comes as [`Step`]s from [`Wallet::steps`].
 
 mod asks;
-mod clock;
 mod config;
 mod error;
 mod handler;
@@ -38,9 +37,9 @@ use storage::Database;
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
 
-pub use clock::{Clock, SystemClock};
 pub use config::{LspAddress, LspAddressError, WalletConfig};
 pub use error::{Missing, WalletError};
+pub use node::clock::{Clock, SystemClock};
 pub use payee::INVOICE_EXPIRY_SECS;
 pub use payer::{Cancelled, HOLD_BLOCKS, PayOptions};
 pub use register::Registered;
