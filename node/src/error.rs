@@ -55,7 +55,9 @@ pub enum NodeError {
     #[error("the database failed")]
     Storage(#[from] storage::StorageError),
     /// Something stored could not be read back.
-    #[error("stored {what} cannot be read; restore the newest backup, never an old one")]
+    #[error(
+        "stored {what} cannot be read: leave the database as it is and report this; an older copy would lose channels' money"
+    )]
     Corrupt {
         /// Which object.
         what: &'static str,

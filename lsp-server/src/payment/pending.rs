@@ -38,6 +38,7 @@ impl Payments {
             .await?;
         for message in due {
             self.send_pending(&message).await;
+            storage::crash_point!("pending_sent_again");
             let hold_id = message.hold_id;
             let due_at = now_unix + backoff_secs(message.attempts);
             self.db.submit("pending_sent", move |tx| Box::pin(pending::sent(tx, hold_id, due_at))).await?;

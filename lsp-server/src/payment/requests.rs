@@ -40,6 +40,7 @@ impl Payments {
         {
             tracing::info!(%error, "an answer could not be sent; the payer asks again");
         }
+        storage::crash_point!("request_answered");
     }
 
     /// Grants or refuses a hold. What is acknowledged is durable.

@@ -11,8 +11,6 @@ pub(super) fn user_config(role: &Role) -> UserConfig {
             // Phones' channels are private, those between LSPs public: whoever opens says which.
             config.channel_handshake_limits.force_announced_channel_preference = false;
             config.accept_forwards_to_priv_channels = true;
-            // Phones open private channels, other LSPs announced ones.
-            config.channel_handshake_limits.force_announced_channel_preference = false;
             config.htlc_interception_flags = HTLCInterceptionFlags::FromPrivateChannels as u8
                 | HTLCInterceptionFlags::ToOfflinePrivateChannels as u8;
             config.channel_config.cltv_expiry_delta = settings.cltv_expiry_delta_blocks;

@@ -24,6 +24,9 @@ const ONION_MESSAGES_BURST_MAX: u32 = 200;
 /// Onion messages per second that a peer may send in the long run.
 const ONION_MESSAGES_PER_SECOND: u32 = 20;
 
+/// Peers whose allowance is remembered; beyond that, those who have not sent lately start afresh.
+const ALLOWANCES_MAX: usize = 10_000;
+
 /// Wraps LDK's messenger. The peer manager gets the wrapper, the background processor the messenger itself.
 pub(crate) struct OnionObserver {
     messenger: Arc<OnionMessenger>,
@@ -42,10 +45,18 @@ struct Allowance {
 }
 
 impl Allowance {
-    fn take(&mut self, now: Instant) -> bool {
+    fn full(now: Instant) -> Self {
+        Self { tokens: f64::from(ONION_MESSAGES_BURST_MAX), filled_at: now }
+    }
+
+    fn refilled(&self, now: Instant) -> f64 {
         let elapsed = now.saturating_duration_since(self.filled_at).as_secs_f64();
         let refilled = self.tokens + elapsed * f64::from(ONION_MESSAGES_PER_SECOND);
-        self.tokens = refilled.min(f64::from(ONION_MESSAGES_BURST_MAX));
+        refilled.min(f64::from(ONION_MESSAGES_BURST_MAX))
+    }
+
+    fn take(&mut self, now: Instant) -> bool {
+        self.tokens = self.refilled(now);
         self.filled_at = now;
         let granted = self.tokens >= 1.0;
         if granted {
@@ -72,8 +83,10 @@ impl OnionObserver {
     fn allowed(&self, peer: PublicKey) -> bool {
         let now = Instant::now();
         let mut allowances = self.allowances.lock().unwrap_or_else(PoisonError::into_inner);
-        let full = Allowance { tokens: f64::from(ONION_MESSAGES_BURST_MAX), filled_at: now };
-        allowances.entry(peer).or_insert(full).take(now)
+        if allowances.len() >= ALLOWANCES_MAX && !allowances.contains_key(&peer) {
+            allowances.retain(|_, allowance| allowance.refilled(now) < f64::from(ONION_MESSAGES_BURST_MAX));
+        }
+        allowances.entry(peer).or_insert_with(|| Allowance::full(now)).take(now)
     }
 
     fn verdict(&self, previous_hop: PublicKey, message: &OnionMessage) -> ForwardVerdict {
@@ -148,5 +161,25 @@ impl BaseMessageHandler for OnionObserver {
 
     fn peer_connected(&self, their_node_id: PublicKey, msg: &Init, inbound: bool) -> Result<(), ()> {
         self.messenger.peer_connected(their_node_id, msg, inbound)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_peer_may_burst_and_then_has_its_rate() {
+        let start = Instant::now();
+        let mut allowance = Allowance::full(start);
+        let taken = (0..2 * ONION_MESSAGES_BURST_MAX).filter(|_| allowance.take(start)).count();
+        assert_eq!(taken, ONION_MESSAGES_BURST_MAX as usize);
+        let later = start + Duration::from_secs(1);
+        let taken = (0..ONION_MESSAGES_BURST_MAX).filter(|_| allowance.take(later)).count();
+        assert_eq!(taken, ONION_MESSAGES_PER_SECOND as usize);
+        let much_later = start + Duration::from_secs(3_600);
+        assert_eq!(allowance.refilled(much_later), f64::from(ONION_MESSAGES_BURST_MAX));
     }
 }
