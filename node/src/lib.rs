@@ -40,6 +40,7 @@ pub use payments::{InvoiceRequest, OwnPayment, PayRequest};
 pub use seed::Seed;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use bitcoin::secp256k1::{PublicKey, Secp256k1};
@@ -78,6 +79,7 @@ pub struct Node {
     bump_handler: BumpHandler,
     handler: HandlerCell,
     connected: onion::ConnectedPeers,
+    block_time_unix: Arc<AtomicU64>,
     channels_by_scid: RwLock<HashMap<u64, (PublicKey, ChannelId)>>,
     pending_run: Mutex<Option<PendingRun>>,
     stop: watch::Sender<bool>,
@@ -103,6 +105,11 @@ impl Node {
     /// The height of the best chain, as LDK's channel manager knows it.
     pub fn height(&self) -> BlockHeight {
         BlockHeight(self.channel_manager.current_best_block().height)
+    }
+
+    /// The time that the best block claims, in seconds since 1970: LDK judges an invoice's expiry by it.
+    pub fn block_time_unix(&self) -> u64 {
+        self.block_time_unix.load(Ordering::Relaxed)
     }
 
     /// What the node was built from.

@@ -120,6 +120,7 @@ impl Node {
             sweeper: self.sweeper.clone(),
             on_chain: self.on_chain.clone(),
             handler: self.handler.clone(),
+            block_time_unix: self.block_time_unix.clone(),
         };
         let poller = ChainPoller::new(chain.clone(), self.config.network);
         let mut spv = SpvClient::new(chain_tip, poller, header_cache, &listeners);

@@ -54,6 +54,7 @@ async fn a_payee_that_comes_after_its_invoice_expired_is_not_paid() -> TestResul
     stage.mine(1).await?;
 
     stage.payee.enter_coverage();
+    stage.payee.wait_for_step("refused", PAYMENT_TIMEOUT).await?;
     let failed = stage.payer.wait_for_step("failed", PAYMENT_TIMEOUT).await?;
     let failed = failed.step("failed").ok_or_else(|| Failure::wrong("no such step"))?;
     assert_eq!(failed.value["payment_hash"].as_str(), Some(hash.as_str()));

@@ -4,6 +4,7 @@ mod settings;
 mod stored;
 
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -226,6 +227,7 @@ impl Node {
             bump_handler,
             handler,
             connected,
+            block_time_unix: Arc::new(AtomicU64::new(u64::from(chain_tip.header.time))),
             channels_by_scid: RwLock::default(),
             pending_run: Mutex::new(Some(PendingRun { sockets, broadcasts, chain, chain_tip, header_cache })),
             stop: watch::channel(false).0,

@@ -1,6 +1,7 @@
 //! All that follows the chain, told in one order.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bitcoin::Block;
 use bitcoin::block::Header;
@@ -19,6 +20,7 @@ pub(crate) struct Listeners {
     pub(crate) sweeper: Arc<Sweeper>,
     pub(crate) on_chain: Arc<OnChainWallet>,
     pub(crate) handler: HandlerCell,
+    pub(crate) block_time_unix: Arc<AtomicU64>,
 }
 
 impl Listen for Listeners {
@@ -35,6 +37,7 @@ impl Listen for Listeners {
         self.chain_monitor.block_connected(block, height);
         self.sweeper.block_connected(block, height);
         self.on_chain.block_connected(block, height);
+        self.block_time_unix.store(u64::from(block.header.time), Ordering::Relaxed);
         if let Some(handler) = self.handler.get() {
             handler.block_connected(BlockHeight(height));
         }

@@ -9,6 +9,14 @@ use crate::store::pending::{Pending, PendingState};
 /// How long a refusal is remembered, in seconds. The payment that was refused comes within seconds, or never.
 pub(super) const REFUSAL_SECS: u64 = 600;
 
+/// How far LDK lets block time run past an invoice's expiry, in seconds (`ln/inbound_payment.rs`).
+const BLOCK_TIME_GRACE_SECS: u64 = 7_200;
+
+/// The time by which an invoice's expiry is judged: LDK goes by block time, and fails a payment that we had said yes to.
+pub(super) fn judged_at(now_unix: u64, block_time_unix: u64) -> u64 {
+    now_unix.max(block_time_unix.saturating_sub(BLOCK_TIME_GRACE_SECS))
+}
+
 /// Whether a payment that is held for us should come.
 pub(super) fn answer(invoice: Option<&Invoice>, amount: Msat, now_unix: u64) -> Result<(), PayeeRefusal> {
     let invoice = invoice.ok_or(PayeeRefusal::UnknownHash)?;

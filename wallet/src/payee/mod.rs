@@ -134,7 +134,11 @@ impl Core {
             // Sent before the payer's LSP knew that we are paid.
             return Ok(());
         }
-        let answer = decide::answer(invoice.as_ref(), pending.amount, self.clock.now_unix());
+        let answer = decide::answer(
+            invoice.as_ref(),
+            pending.amount,
+            decide::judged_at(self.clock.now_unix(), self.node.block_time_unix()),
+        );
         // Nothing is kept of what names no invoice of ours: LDK fails such a payment by itself.
         if invoice.is_some() && answer != Err(PayeeRefusal::AlreadyPaid) {
             let row = Pending {
