@@ -110,12 +110,15 @@ impl Lane {
                 let dead = format!("{} the process aborts", crash_line(point));
                 let before = lsp.log().matches(&dead).count();
                 let has_died = || lsp.log().matches(&dead).count() > before;
-                stories::asleep(phones, lsp).await?;
+                stories::asleep(phones, lsp, || true).await?;
                 if !has_died() {
                     stories::cancelled(phones).await?;
                 }
                 if !has_died() {
                     stories::ordinary(phones, lsp).await?;
+                }
+                if !has_died() {
+                    stories::asleep(phones, lsp, has_died).await?;
                 }
                 Ok(())
             })

@@ -1,5 +1,7 @@
 //! Payments that go on whatever becomes of the LSP meanwhile.
 
+use std::time::{Duration, Instant};
+
 use lightning_invoice::Bolt11Invoice;
 use lightning_types::payment::PaymentHash;
 use protocol::ids::Pid;
@@ -16,6 +18,8 @@ use super::{Repeated, insist};
 
 const AMOUNT_MSAT: u64 = 2_000_000;
 const HOLD_BLOCKS: u32 = 50;
+/// Longer than an LSP waits before it sends a payment_pending again: 10 s, and the pause between two looks.
+const LATE: Duration = Duration::from_secs(20);
 
 /// A payment under a hold.
 struct Held {
@@ -30,8 +34,9 @@ impl Held {
     }
 }
 
-/// The main story: neither phone is ever there with the other.
-pub(crate) async fn asleep(phones: &mut Phones, lsp: &Lsp) -> Result<(), Failure> {
+/// The main story: neither phone is ever there with the other. The payee comes when a push came and `come` says so, or
+/// after [`LATE`].
+pub(crate) async fn asleep(phones: &mut Phones, lsp: &Lsp, come: impl Fn() -> bool) -> Result<(), Failure> {
     let invoice = invoice(phones).await?;
     phones.payee_goes().await;
     let pushes = phones.pushes();
@@ -39,6 +44,12 @@ pub(crate) async fn asleep(phones: &mut Phones, lsp: &Lsp) -> Result<(), Failure
     send_pending(phones.payer()?, &held).await?;
     phones.payer_goes().await;
     wait_for_push(phones, pushes).await?;
+    let pushed = Instant::now();
+    wait_until("the payee to come", PAYMENT_TIMEOUT, async || {
+        let comes = come() || pushed.elapsed() >= LATE;
+        Ok::<_, Failure>(if comes { Seen::Done(()) } else { Seen::NotYet("later".to_owned()) })
+    })
+    .await?;
 
     phones.payee_comes(lsp).await?;
     let payee = phones.payee()?;
