@@ -1,9 +1,9 @@
 //! Running cargo and other programs in the workspace.
 
 use std::env;
-use std::io;
+use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 
 /// Why a program did not do its work. What it had to say is on the terminal already.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +66,28 @@ pub(crate) fn cargo() -> Command {
 pub(crate) fn run(command: &mut Command) -> Result<(), ProcessError> {
     let status =
         command.status().map_err(|source| ProcessError::Start { program: name_of(command), source })?;
+    if status.success() { Ok(()) } else { Err(ProcessError::Failed { program: name_of(command), status }) }
+}
+
+/// As [`run`], and shows every line of the program's standard output to `seen` on its way to our own.
+///
+/// # Errors
+///
+/// When it cannot be started, or ends with a failure.
+pub(crate) fn run_reading(command: &mut Command, mut seen: impl FnMut(&str)) -> Result<(), ProcessError> {
+    let mut child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|source| ProcessError::Start { program: name_of(command), source })?;
+    if let Some(output) = child.stdout.take() {
+        let mut ours = io::stdout();
+        for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
+            seen(&String::from_utf8_lossy(&line));
+            // Whoever reads us may have gone; the tests go on.
+            drop(ours.write_all(&line).and_then(|()| ours.write_all(b"\n")).and_then(|()| ours.flush()));
+        }
+    }
+    let status = child.wait().map_err(|source| ProcessError::Start { program: name_of(command), source })?;
     if status.success() { Ok(()) } else { Err(ProcessError::Failed { program: name_of(command), status }) }
 }
 

@@ -47,17 +47,45 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
             .run("build", || process::run(cargo().args(["build", "--workspace", "--all-targets"])))
             .map(|()| exe)
     });
+    let mut counts = Counts::default();
     if let Some(exe) = built {
-        steps.run("test", || process::run(with_environment(&mut test, &exe)));
+        steps.run("test", || {
+            process::run_reading(with_environment(&mut test, &exe), |line| counts.read(line))
+        });
         if let Some(manifest) = process::interop_manifest().filter(|_| arguments.ask_for_all()) {
             steps.run("test tests/interop", || {
                 let mut command = cargo();
                 command.args(["test", "--no-fail-fast", "--manifest-path"]).arg(manifest);
-                process::run(with_environment(&mut command, &exe))
+                process::run_reading(with_environment(&mut command, &exe), |line| counts.read(line))
             });
         }
     }
-    steps.summary()
+    let outcome = steps.summary();
+    println!("{} passed, {} failed", counts.passed, counts.failed);
+    outcome
+}
+
+/// What all the test programs say together.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Counts {
+    passed: u64,
+    failed: u64,
+}
+
+impl Counts {
+    /// A test program closes with `test result: ok. 3 passed; 0 failed; ...`.
+    fn read(&mut self, line: &str) {
+        let Some(result) = line.strip_prefix("test result: ") else { return };
+        let words: Vec<_> = result.split([' ', ';']).filter(|word| !word.is_empty()).collect();
+        for pair in words.windows(2) {
+            let Ok(count) = pair[0].parse::<u64>() else { continue };
+            match pair[1] {
+                "passed" => self.passed += count,
+                "failed" => self.failed += count,
+                _ => {}
+            }
+        }
+    }
 }
 
 impl Arguments {
@@ -98,4 +126,20 @@ fn with_environment<'a>(command: &'a mut Command, bitcoind: &Path) -> &'a mut Co
         command.env(BIN_DIR_VAR, folder);
     }
     command.env(EXE_VAR, bitcoind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_add_up() {
+        let mut counts = Counts::default();
+        counts.read("running 3 tests");
+        counts.read(
+            "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s",
+        );
+        counts.read("test result: FAILED. 4 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out");
+        assert_eq!(counts, Counts { passed: 7, failed: 2 });
+    }
 }
