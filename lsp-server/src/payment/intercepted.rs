@@ -8,6 +8,7 @@ use lightning_types::payment::PaymentHash;
 use node::{InterceptedHtlc, PendingInboundHtlc, Replay};
 use protocol::deadline;
 use protocol::hold::{FailCause, HoldEvent, Part, PartState};
+use protocol::ids::PidHash;
 use storage::{ReadTx, Tx};
 
 use super::step::{StepContext, step_in};
@@ -21,6 +22,8 @@ const LATE_PART_BLOCKS: u32 = 6;
 /// Who sent an intercepted HTLC, and the hold that it falls under.
 struct Held {
     hold_id: i64,
+    payer: PublicKey,
+    pid_hash: PidHash,
     part: Part,
 }
 
@@ -50,19 +53,22 @@ impl Payments {
     fn held_by(&self, htlc: &InterceptedHtlc, candidates: &[HoldRow]) -> Option<Held> {
         candidates.iter().find_map(|row| {
             let hold = &row.hold;
+            let terms = &hold.group().terms;
+            let held =
+                |part| Held { hold_id: row.hold_id, payer: terms.payer, pid_hash: terms.pid_hash, part };
             // LDK tells of a part again at every start.
             if let Some(part) = hold.group().parts.iter().find(|part| part.intercept_id == htlc.intercept_id)
             {
-                return Some(Held { hold_id: row.hold_id, part: part.clone() });
+                return Some(held(part.clone()));
             }
-            let deadline = hold.group().terms.deadline;
+            let deadline = terms.deadline;
             let was_for_it = deadline::part_fits(deadline, htlc.outgoing_expiry, deadline::MARGIN)
                 && self.node.height() < deadline.plus(LATE_PART_BLOCKS);
             if hold.outcome().is_some() && !was_for_it {
                 return None;
             }
-            let inbound = self.on_channel_of(hold.group().terms.payer, htlc)?;
-            Some(Held { hold_id: row.hold_id, part: part(htlc, &inbound) })
+            let inbound = self.on_channel_of(terms.payer, htlc)?;
+            Some(held(part(htlc, &inbound)))
         })
     }
 
@@ -73,7 +79,8 @@ impl Payments {
     }
 
     fn hold(self: &Arc<Self>, held: Held) {
-        let Held { hold_id, part } = held;
+        let Held { hold_id, payer, pid_hash, part } = held;
+        let _span = tracing::info_span!("hold", %pid_hash, %payer).entered();
         lock(&self.routes).tell(part.intercept_id);
         lock(&self.known_parts).insert(part.intercept_id);
         let (intercept_id, payment_hash) = (part.intercept_id, part.payment_hash);
