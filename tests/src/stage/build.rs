@@ -83,7 +83,7 @@ pub(super) async fn build(setup: Setup, progress: &mut dyn FnMut(&str)) -> Resul
     let mut payer_up = vec!["run", "--until-channels", &channels];
     if setup.lsps > 1 {
         // A lone LSP has no announced channel, so that there is no gossip to wait for.
-        payer_up.push("--until-route");
+        payer_up.extend(["--until-route", "--until-announced", payees_lsp.node_id()]);
     }
     let payee_up = ["run", "--until-channels", "1"];
     let (payer_up, payee_up) =

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use bitcoin::secp256k1::PublicKey;
 use hex::FromHex;
 use lightning_types::payment::PaymentHash;
 use protocol::units::Msat;
@@ -49,6 +50,9 @@ pub(super) enum Command {
         /// nobody's gossip, so for 5 seconds at most.
         #[arg(long)]
         until_route: bool,
+        /// Only until this node's announcement is here and says that it keeps messages: the payee's LSP, for instance.
+        #[arg(long, value_name = "NODE_ID")]
+        until_announced: Option<PublicKey>,
     },
     /// Make an invoice that can be paid while this wallet is off.
     Invoice {
@@ -139,8 +143,8 @@ impl Command {
                 let json = json!({ "channel_id": channel_id.to_string(), "funding": funding.to_string() });
                 Ok(answer(json, format!("channel {channel_id}, funded by {funding}")))
             }
-            Self::Run { until_channels, until_route } => {
-                stay(wallet, until_channels, until_route).await;
+            Self::Run { until_channels, until_route, until_announced } => {
+                stay(wallet, until_channels, until_route, until_announced).await;
                 Ok(Outcome::Nothing)
             }
             Self::Invoice { amount_msat, description, expiry_secs } => {
@@ -190,15 +194,21 @@ fn answer(json: Value, text: String) -> Outcome {
     Outcome::Answer { json, text }
 }
 
-async fn stay(wallet: &Wallet, until_channels: Option<usize>, until_route: bool) {
-    let bounded = until_channels.is_some() || until_route;
+async fn stay(
+    wallet: &Wallet,
+    until_channels: Option<usize>,
+    until_route: bool,
+    until_announced: Option<PublicKey>,
+) {
+    let bounded = until_channels.is_some() || until_route || until_announced.is_some();
     let mut enough_since = None;
     loop {
         let usable = wallet.channels().iter().filter(|channel| channel.is_usable).count();
         let enough = wallet.is_connected() && until_channels.is_none_or(|channels| usable >= channels);
         let waited = enough.then(|| enough_since.get_or_insert_with(Instant::now).elapsed());
         let routed = !until_route || wallet.knows_own_lsp() || waited >= Some(ROUTE_WAIT);
-        if bounded && enough && routed {
+        let announced = until_announced.is_none_or(|lsp| wallet.node().node_announces_lightning_rod(lsp));
+        if bounded && enough && routed && announced {
             return;
         }
         tokio::time::sleep(LOOK).await;
