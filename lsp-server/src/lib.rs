@@ -10,6 +10,7 @@ pub mod mailbox;
 pub mod payment;
 pub mod server;
 pub mod store;
+pub mod tasks;
 #[cfg(test)]
 mod testing;
 pub mod wake;

@@ -1,7 +1,7 @@
 //! The server: its parts put together, and LDK's events handed to the part that they are for.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::Duration;
 
 use bitcoin::secp256k1::PublicKey;
 use futures::future::BoxFuture;
@@ -24,6 +24,7 @@ use crate::mailbox::Mailbox;
 use crate::payment::{PaymentLimits, Payments};
 use crate::store::holds::{self, HoldRow};
 use crate::store::{self, StoreError, pending};
+use crate::tasks::Tasks;
 use crate::wake::Waker;
 
 /// Requests of payers that wait for an answer; what comes beyond is dropped, and the payer asks again.
@@ -34,6 +35,9 @@ const REQUESTS_AT_ONCE_MAX: usize = 64;
 
 /// HTLCs that wait for sleeping payees at once.
 const PAYEE_WAITS_MAX: usize = 1_000;
+
+/// How long a stop waits for what is under way. A commit takes milliseconds.
+const TASKS_STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Holds that `holds list` shows.
 const HOLDS_LISTED_MAX: u32 = 1_000;
@@ -47,7 +51,8 @@ pub struct Server {
     mailbox: Arc<Mailbox>,
     waker: Arc<Waker>,
     clock: Arc<dyn Clock>,
-    tasks: Mutex<Vec<JoinHandle<()>>>,
+    loops: Mutex<Vec<JoinHandle<()>>>,
+    tasks: Tasks,
 }
 
 impl Server {
@@ -76,7 +81,15 @@ impl Server {
         })?;
         let gateways: Vec<Arc<dyn PushGateway>> = vec![Arc::new(webhook)];
         let waker = Waker::new(db.clone(), node.clone(), gateways, clock.clone());
-        let mailbox = Mailbox::new(db.clone(), node.clone(), waker.clone(), config.mailbox, clock.clone());
+        let tasks = Tasks::default();
+        let mailbox = Mailbox::new(
+            db.clone(),
+            node.clone(),
+            waker.clone(),
+            config.mailbox,
+            clock.clone(),
+            tasks.clone(),
+        );
         let limits = PaymentLimits {
             hold: HoldLimits {
                 hold_blocks_min: HOLD_BLOCKS_MIN,
@@ -89,8 +102,15 @@ impl Server {
             payee_wait_secs: config.payee.wait_secs,
             payee_waits_max: PAYEE_WAITS_MAX,
         };
-        let payments =
-            Payments::new(node.clone(), db.clone(), waker.clone(), mailbox.clone(), clock.clone(), limits);
+        let payments = Payments::new(
+            node.clone(),
+            db.clone(),
+            waker.clone(),
+            mailbox.clone(),
+            clock.clone(),
+            tasks.clone(),
+            limits,
+        );
         // Before LDK tells again of what it holds: an event finds every hold as the last process left it.
         payments.restart().await?;
 
@@ -98,26 +118,37 @@ impl Server {
         let handler =
             Handler { payments: payments.clone(), mailbox: mailbox.clone(), waker: waker.clone(), requests };
         node.start(Arc::new(handler)).await?;
-        let tasks = vec![
-            tokio::spawn(answer_requests(payments.clone(), incoming)),
+        let loops = vec![
+            tokio::spawn(answer_requests(payments.clone(), incoming, tasks.clone())),
             tokio::spawn(payments.clone().run_reconcile()),
             tokio::spawn(payments.clone().run_pending()),
             tokio::spawn(payments.clone().run_sleepers()),
             tokio::spawn(mailbox.clone().run()),
             tokio::spawn(waker.clone().run()),
         ];
-        let tasks = Mutex::new(tasks);
+        let loops = Mutex::new(loops);
         tracing::info!(node_id = %node.node_id(), height = %node.height(), "the server is up");
-        Ok(Arc::new(Self { config, db, node, payments, mailbox, waker, clock, tasks }))
+        Ok(Arc::new(Self { config, db, node, payments, mailbox, waker, clock, loops, tasks }))
     }
 
     /// Stops without losing anything: LDK's last state is durable when this returns.
     pub async fn stop(&self) {
-        self.node.stop().await;
-        for task in self.tasks.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+        for task in self.loops.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             task.abort();
         }
+        // What is committed is told to LDK before it writes its last state; what its last events bring is queued after that.
+        self.end_tasks().await;
+        self.node.stop().await;
+        self.end_tasks().await;
         self.db.close().await;
+    }
+
+    async fn end_tasks(&self) {
+        if tokio::time::timeout(TASKS_STOP_TIMEOUT, self.tasks.stop()).await.is_err() {
+            tracing::warn!(
+                "tasks do not end: the server stops without them, and the next start does their work"
+            );
+        }
     }
 
     /// What it was started with.
@@ -211,7 +242,7 @@ impl Server {
     /// # Errors
     /// [`ServerError::NoSuchHold`] when the pid releases nothing here.
     pub async fn release_hold(&self, pid: Pid) -> Result<(), ServerError> {
-        if self.payments.unblock(pid, Instant::now()).await? { Ok(()) } else { Err(ServerError::NoSuchHold) }
+        if self.payments.unblock(pid).await? { Ok(()) } else { Err(ServerError::NoSuchHold) }
     }
 
     /// Fails a hold back to its payer, unless it is released.
@@ -233,12 +264,16 @@ impl Server {
     }
 }
 
-async fn answer_requests(payments: Arc<Payments>, mut incoming: mpsc::Receiver<(Message, Option<ReplyTo>)>) {
+async fn answer_requests(
+    payments: Arc<Payments>,
+    mut incoming: mpsc::Receiver<(Message, Option<ReplyTo>)>,
+    tasks: Tasks,
+) {
     let places = Arc::new(Semaphore::new(REQUESTS_AT_ONCE_MAX));
     while let Some((message, reply_to)) = incoming.recv().await {
         let Ok(place) = places.clone().acquire_owned().await else { return };
         let payments = payments.clone();
-        tokio::spawn(async move {
+        tasks.spawn(async move {
             payments.on_request(message, reply_to).await;
             drop(place);
         });

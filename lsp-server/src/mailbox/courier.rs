@@ -131,7 +131,10 @@ impl Mailbox {
     }
 
     /// Asks for everybody who is here and has messages, and sees to it that everybody else who has any is woken.
-    pub(super) async fn rescan(&self) -> Result<(), StoreError> {
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn rescan(&self) -> Result<(), StoreError> {
         let now_unix = self.clock.now_unix();
         let dropped =
             self.database.submit("tidy_mailbox", move |tx| Box::pin(mailbox::tidy(tx, now_unix))).await?;
@@ -179,6 +182,15 @@ impl Mailbox {
         Ok(())
     }
 
+    /// One pass: delivers to everybody who was asked for, by a message or by coming.
+    pub async fn serve_asked(&self) {
+        let mut serving: Serving<'_> =
+            self.round.take(SERVED_MAX).into_iter().map(|peer| self.serve_one(peer).boxed()).collect();
+        while let Some(peer) = serving.next().await {
+            self.round.served(peer);
+        }
+    }
+
     async fn serve_one(&self, peer: PublicKey) -> PublicKey {
         if let Err(error) = self.serve(peer).await {
             tracing::error!(%peer, error = &error as &dyn std::error::Error, "kept messages are not delivered");
@@ -206,7 +218,7 @@ impl Mailbox {
             if let Some(last) = handed_over.last() {
                 (after, retries) = (*last, 0);
                 storage::crash_point!("message_handed_over");
-                tokio::time::sleep(CONFIRM_AFTER).await;
+                self.clock.sleep(CONFIRM_AFTER).await;
                 let still_here = self.node.is_connected(peer) && self.round.connections(peer) == connections;
                 self.confirm(peer, handed_over, still_here).await?;
                 if !still_here {
@@ -216,7 +228,7 @@ impl Mailbox {
             }
             if !all {
                 retries += 1;
-                tokio::time::sleep(RETRY_AFTER).await;
+                self.clock.sleep(RETRY_AFTER).await;
             }
         }
         Ok(())

@@ -23,6 +23,7 @@ use crate::clock::Clock;
 use crate::store::mailbox::{self, Kept, MessageRow, NewMessage};
 use crate::store::wakes::{self, NewWake};
 use crate::store::{StoreError, devices};
+use crate::tasks::Tasks;
 use crate::wake::Waker;
 use courier::Round;
 use relay::Relay;
@@ -94,6 +95,7 @@ pub struct Mailbox {
     waker: Arc<Waker>,
     limits: MailboxLimits,
     clock: Arc<dyn Clock>,
+    tasks: Tasks,
     in_question: Arc<Semaphore>,
     relay: Arc<Relay>,
     round: Round,
@@ -107,14 +109,16 @@ impl Mailbox {
         waker: Arc<Waker>,
         limits: MailboxLimits,
         clock: Arc<dyn Clock>,
+        tasks: Tasks,
     ) -> Arc<Self> {
         Arc::new(Self {
-            relay: Arc::new(Relay::new(node.clone())),
+            relay: Arc::new(Relay::new(node.clone(), tasks.clone())),
             database,
             node,
             waker,
             limits,
             clock,
+            tasks,
             in_question: Arc::new(Semaphore::new(IN_QUESTION_MAX)),
             round: Round::default(),
         })
@@ -149,7 +153,7 @@ impl Mailbox {
         let message = within_reach.then(|| new.message.clone());
         let kept = self.keep(new, false);
         let relay = self.relay.clone();
-        tokio::spawn(async move {
+        self.tasks.spawn(async move {
             match (kept.await, message) {
                 (Ok(true), _) => {}
                 (Ok(false), Some(message)) => relay.carry(next_hop, message),

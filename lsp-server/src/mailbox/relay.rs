@@ -8,6 +8,7 @@ use std::time::Duration;
 use bitcoin::secp256k1::PublicKey;
 
 use super::MailboxNode;
+use crate::tasks::Tasks;
 
 /// Nodes that are called at once.
 const CALLS_MAX: usize = 32;
@@ -20,13 +21,14 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 
 pub(super) struct Relay {
     node: Arc<dyn MailboxNode>,
+    tasks: Tasks,
     /// Calls under way, and what waits for each. It is not stored: who needs it delivered sends it again.
     calls: Mutex<HashMap<PublicKey, Vec<Vec<u8>>>>,
 }
 
 impl Relay {
-    pub(super) fn new(node: Arc<dyn MailboxNode>) -> Self {
-        Self { node, calls: Mutex::default() }
+    pub(super) fn new(node: Arc<dyn MailboxNode>, tasks: Tasks) -> Self {
+        Self { node, tasks, calls: Mutex::default() }
     }
 
     /// Connects to a node, if it can be reached.
@@ -56,7 +58,7 @@ impl Relay {
         calls.insert(node_id, message.into_iter().collect());
         drop(calls);
         let this = self.clone();
-        tokio::spawn(async move { this.make_call(node_id).await });
+        self.tasks.spawn_waiting(async move { this.make_call(node_id).await });
     }
 
     async fn make_call(&self, node_id: PublicKey) {

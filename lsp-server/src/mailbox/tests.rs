@@ -33,7 +33,8 @@ impl Stage {
         node.announce(LSP);
         let gateways: Vec<Arc<dyn PushGateway>> = Vec::new();
         let waker = Waker::new(db.database.clone(), node.clone(), gateways, clock.clone());
-        let mailbox = Mailbox::new(db.database.clone(), node.clone(), waker, limits, clock.clone());
+        let mailbox =
+            Mailbox::new(db.database.clone(), node.clone(), waker, limits, clock.clone(), Tasks::default());
         Self { db, node, clock, mailbox }
     }
 

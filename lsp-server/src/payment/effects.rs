@@ -1,7 +1,7 @@
 //! Acting on what is committed.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use node::PendingState;
 use protocol::hold::{HoldEvent, Part};
@@ -22,7 +22,7 @@ impl Payments {
     /// process; the next start finds what is durable.
     pub(super) fn act_on(self: &Arc<Self>, commit: Commit<Vec<Stepped>, StoreError>) {
         let this = self.clone();
-        tokio::spawn(async move {
+        self.tasks.spawn(async move {
             match commit.await {
                 Ok(stepped) => stepped.into_iter().for_each(|stepped| this.act(stepped, None)),
                 Err(error) => tracing::error!(%error, "a hold was not stepped"),
@@ -30,8 +30,9 @@ impl Payments {
         });
     }
 
-    /// Tells LDK. `unblocked_at` is when the unblock arrived, if this is its release.
-    pub(super) fn act(self: &Arc<Self>, stepped: Stepped, unblocked_at: Option<Instant>) {
+    /// Tells LDK. `unblocked_at` is when, by the clock's [`elapsed`](crate::clock::Clock::elapsed), the unblock
+    /// arrived, if this is its release.
+    pub(super) fn act(self: &Arc<Self>, stepped: Stepped, unblocked_at: Option<Duration>) {
         let pid_hash = stepped.pid_hash;
         let _span = tracing::info_span!("hold", %pid_hash, payer = %stepped.payer).entered();
         if let Some(refusal) = &stepped.refused {
@@ -45,9 +46,8 @@ impl Payments {
             storage::crash_point!("released");
             self.node.flush_forwards();
             storage::crash_point!("release_flushed");
-            lock(&self.routes).taken(&self.node, &stepped.forward);
-            let latency_us =
-                unblocked_at.map(|at| u64::try_from(at.elapsed().as_micros()).unwrap_or(u64::MAX));
+            lock(&self.routes).taken(&*self.node, &stepped.forward);
+            let latency_us = unblocked_at.map(|at| micros(self.clock.elapsed().saturating_sub(at)));
             if let Some(latency_us) = latency_us {
                 self.remember_latency(pid_hash, latency_us);
             }
@@ -97,4 +97,8 @@ impl Payments {
             self.step_and_act("part_kept_by_ldk", Select::Part(id), event);
         }
     }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -7,6 +7,7 @@
 
 mod effects;
 mod intercepted;
+mod node;
 mod payee;
 mod pending;
 mod reconcile;
@@ -19,19 +20,21 @@ mod unblock;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use ::node::{InboundHtlc, intercept_id};
 use bitcoin::secp256k1::PublicKey;
 use lightning::ln::channelmanager::InterceptId;
-use node::{InboundHtlc, Node, intercept_id};
 use protocol::deadline::HoldLimits;
 use protocol::hold::HoldEvent;
 use protocol::ids::PidHash;
-use protocol::units::Msat;
+use protocol::units::{BlockHeight, Msat};
 use storage::Database;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::clock::Clock;
 use crate::mailbox::Mailbox;
+use crate::tasks::Tasks;
 use crate::wake::Waker;
+pub use node::PaymentNode;
 use routes::Routes;
 use step::Select;
 
@@ -59,11 +62,12 @@ pub struct PaymentLimits {
 
 /// The driver of all holds.
 pub struct Payments {
-    node: Arc<Node>,
+    node: Arc<dyn PaymentNode>,
     db: Database,
     waker: Arc<Waker>,
     mailbox: Arc<Mailbox>,
     clock: Arc<dyn Clock>,
+    tasks: Tasks,
     limits: PaymentLimits,
     routes: Arc<Mutex<Routes>>,
     /// Parts of holds that an HTLC of LDK's may still be about.
@@ -72,6 +76,8 @@ pub struct Payments {
     missing: Mutex<HashMap<InterceptId, u32>>,
     latencies_micros: Mutex<HashMap<PidHash, u64>>,
     payee_waits: Arc<Semaphore>,
+    /// The height that the holds were last compared at.
+    reconciled_at: Mutex<Option<BlockHeight>>,
     rescan: Notify,
 }
 
@@ -82,11 +88,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Payments {
     /// A driver; its tasks are [`Payments::run_reconcile`], [`Payments::run_pending`] and [`Payments::run_sleepers`].
     pub fn new(
-        node: Arc<Node>,
+        node: Arc<dyn PaymentNode>,
         db: Database,
         waker: Arc<Waker>,
         mailbox: Arc<Mailbox>,
         clock: Arc<dyn Clock>,
+        tasks: Tasks,
         limits: PaymentLimits,
     ) -> Arc<Self> {
         let payee_waits = Arc::new(Semaphore::new(limits.payee_waits_max));
@@ -96,12 +103,14 @@ impl Payments {
             waker,
             mailbox,
             clock,
+            tasks,
             limits,
             routes: Arc::default(),
             known_parts: Mutex::default(),
             missing: Mutex::default(),
             latencies_micros: Mutex::default(),
             payee_waits,
+            reconciled_at: Mutex::default(),
             rescan: Notify::new(),
         })
     }

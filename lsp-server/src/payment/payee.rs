@@ -1,7 +1,7 @@
 //! An HTLC with no hold: on to its next hop at once, or as soon as a sleeping payee has come.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bitcoin::hashes::{Hash, HashEngine, sha256};
 use bitcoin::secp256k1::PublicKey;
@@ -47,8 +47,8 @@ impl Payments {
             return;
         };
         let this = self.clone();
-        tokio::spawn(async move {
-            let started = Instant::now();
+        self.tasks.spawn_waiting(async move {
+            let started = this.clock.elapsed();
             let wait = Duration::from_secs(this.limits.payee_wait_secs);
             tracing::info!(payee = %carry.peer, payment_hash = %htlc.payment_hash, "an HTLC waits for its payee");
             if !this.node.is_connected(carry.peer)
@@ -60,11 +60,11 @@ impl Payments {
             let arrived = loop {
                 match this.node.carry(htlc.next_hop_scid) {
                     Some(now) if now.is_usable => break true,
-                    _ if started.elapsed() >= wait => break false,
-                    _ => tokio::time::sleep(PAYEE_POLL_INTERVAL).await,
+                    _ if this.clock.elapsed() >= started + wait => break false,
+                    _ => this.clock.sleep(PAYEE_POLL_INTERVAL).await,
                 }
             };
-            let waited_ms = started.elapsed().as_millis();
+            let waited_ms = this.clock.elapsed().saturating_sub(started).as_millis();
             tracing::info!(payee = %carry.peer, payment_hash = %htlc.payment_hash, arrived, waited_ms, "waited");
             this.forward(&htlc);
             drop(place);

@@ -23,14 +23,18 @@ impl Payments {
     /// Rescans for ever; takes no input and is idempotent.
     pub async fn run_pending(self: Arc<Self>) {
         loop {
-            tokio::time::sleep(PENDING_SCAN_INTERVAL).await;
+            self.clock.sleep(PENDING_SCAN_INTERVAL).await;
             if let Err(error) = self.send_due().await {
                 tracing::error!(%error, "kept payment_pending messages were not sent");
             }
         }
     }
 
-    async fn send_due(&self) -> Result<(), StoreError> {
+    /// One pass: sends what is due.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn send_due(&self) -> Result<(), StoreError> {
         let now_unix = self.clock.now_unix();
         let due = self
             .db

@@ -9,7 +9,6 @@ use lightning::ln::channelmanager::InterceptId;
 use lightning::ln::types::ChannelId;
 use node::{PendingInboundHtlc, PendingState};
 use protocol::hold::{Hold, HoldEvent, Part, PartState};
-use protocol::units::BlockHeight;
 
 use super::step::Select;
 use super::{Payments, lock};
@@ -61,22 +60,25 @@ impl Payments {
 
     /// Rescans for ever; takes no input and is idempotent.
     pub async fn run_reconcile(self: Arc<Self>) {
-        let mut last_height = BlockHeight(0);
         loop {
             tokio::select! {
                 () = self.rescan.notified() => {},
-                () = tokio::time::sleep(RESCAN_INTERVAL) => {},
+                () = self.clock.sleep(RESCAN_INTERVAL) => {},
             }
-            let height = self.node.height();
-            if let Err(error) = self.reconcile(height != last_height).await {
+            if let Err(error) = self.reconcile().await {
                 tracing::error!(%error, "holds cannot be compared with LDK");
-                continue;
             }
-            last_height = height;
         }
     }
 
-    async fn reconcile(self: &Arc<Self>, height_advanced: bool) -> Result<(), StoreError> {
+    /// One pass: compares every live hold with LDK's list, and steps those that differ or that a new block concerns. What
+    /// follows from that is done by tasks.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn reconcile(self: &Arc<Self>) -> Result<(), StoreError> {
+        let height = self.node.height();
+        let height_advanced = *lock(&self.reconciled_at) != Some(height);
         let rows: Vec<HoldRow> = self.db.read("holds_live", |tx| Box::pin(holds::live(tx))).await?;
         let mut payers: HashMap<PublicKey, PayerChannels> = HashMap::new();
         let mut seen = HashSet::new();
@@ -100,6 +102,7 @@ impl Payments {
         // An id that no live hold has and no payer's channel lists is history.
         let is_pending = |id| payers.values().any(|channels| channels.pending.contains_key(&id));
         lock(&self.routes).retain_told(|id| seen.contains(&id) || is_pending(id));
+        *lock(&self.reconciled_at) = Some(height);
         Ok(())
     }
 
@@ -163,6 +166,6 @@ impl Payments {
     pub(super) fn could_release(&self, hold: &Hold) -> bool {
         let Hold::Unblocked(group) = hold else { return false };
         let held = group.held().count();
-        held > 0 && lock(&self.routes).carriable(&self.node, hold).len() == held
+        held > 0 && lock(&self.routes).carriable(&*self.node, hold).len() == held
     }
 }

@@ -4,9 +4,11 @@ use std::collections::{HashMap, HashSet};
 
 use lightning::ln::channelmanager::InterceptId;
 use lightning::ln::types::ChannelId;
-use node::{ChannelCarry, Node};
+use node::ChannelCarry;
 use protocol::hold::{Hold, Part};
 use protocol::units::Msat;
+
+use super::PaymentNode;
 
 /// HTLCs of ours that a channel takes at a time: LDK's default for what it accepts. More wait for their turn.
 const HTLCS_PER_CHANNEL_MAX: usize = 50;
@@ -54,7 +56,7 @@ impl Routes {
 
     /// The held parts that could all be forwarded now: LDK has told of them, and each channel has room for its share on
     /// top of what is promised to others.
-    pub(super) fn carriable(&self, node: &Node, hold: &Hold) -> HashSet<InterceptId> {
+    pub(super) fn carriable(&self, node: &dyn PaymentNode, hold: &Hold) -> HashSet<InterceptId> {
         let carries: HashMap<u64, ChannelCarry> = hold
             .group()
             .held()
@@ -88,7 +90,7 @@ impl Routes {
     }
 
     /// Room for parts that are about to be forwarded, until [`Routes::taken`].
-    pub(super) fn reserve(&mut self, node: &Node, parts: &[Part]) {
+    pub(super) fn reserve(&mut self, node: &dyn PaymentNode, parts: &[Part]) {
         for part in parts {
             if let Some((_, channel_id)) = node.resolve_scid(part.next_hop_scid) {
                 self.reserved.entry(channel_id).or_default().add(part.outbound_amount);
@@ -97,7 +99,7 @@ impl Routes {
     }
 
     /// LDK counts these parts itself now, or will never have them.
-    pub(super) fn taken(&mut self, node: &Node, parts: &[Part]) {
+    pub(super) fn taken(&mut self, node: &dyn PaymentNode, parts: &[Part]) {
         for part in parts {
             let Some((_, channel_id)) = node.resolve_scid(part.next_hop_scid) else { continue };
             if let Some(load) = self.reserved.get_mut(&channel_id) {

@@ -30,14 +30,18 @@ impl Payments {
     /// Rescans for ever; takes no input and is idempotent.
     pub async fn run_sleepers(self: Arc<Self>) {
         loop {
-            tokio::time::sleep(SLEEPERS_SCAN_INTERVAL).await;
+            self.clock.sleep(SLEEPERS_SCAN_INTERVAL).await;
             if let Err(error) = self.wake_sleepers().await {
                 tracing::error!(%error, "phones with unresolved HTLCs were not woken");
             }
         }
     }
 
-    async fn wake_sleepers(&self) -> Result<(), StoreError> {
+    /// One pass: opens the wakes that LDK's list asks for, and ends the others.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn wake_sleepers(&self) -> Result<(), StoreError> {
         let sleeping = self.node.sleeping_htlcs();
         let height = self.node.height();
         let now_unix = self.clock.now_unix();

@@ -4,7 +4,6 @@ use std::sync::{Arc, Mutex};
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::ln::channelmanager::InterceptId;
-use node::Node;
 use protocol::deadline;
 use protocol::hold::{Effect, FailCause, Hold, HoldEvent, HoldOutcome, Part, step};
 use protocol::ids::PidHash;
@@ -12,7 +11,7 @@ use protocol::units::BlockHeight;
 use storage::{Commit, Tx};
 
 use super::routes::Routes;
-use super::{Payments, lock};
+use super::{PaymentNode, Payments, lock};
 use crate::store::wakes::{self, NewWake};
 use crate::store::{StoreError, holds, parts, pending};
 
@@ -51,7 +50,7 @@ pub(super) struct Stepped {
 /// What a step needs besides the transaction.
 #[derive(Clone)]
 pub(super) struct StepContext {
-    pub(super) node: Arc<Node>,
+    pub(super) node: Arc<dyn PaymentNode>,
     pub(super) routes: Arc<Mutex<Routes>>,
     pub(super) now_unix: u64,
 }
@@ -123,7 +122,7 @@ pub(super) async fn step_in(
     let mut hold = first.hold;
     let mut effects = first.effects;
     if effects.contains(&Effect::CheckRoutes) {
-        let carriable = lock(&context.routes).carriable(&context.node, &hold);
+        let carriable = lock(&context.routes).carriable(&*context.node, &hold);
         // Stepped in the same transaction: a release costs one commit of ours.
         if let Ok(second) = step(hold.clone(), HoldEvent::Carriable { parts: carriable }, height) {
             hold = second.hold;
@@ -136,7 +135,7 @@ pub(super) async fn step_in(
             Effect::CheckRoutes => {}
             Effect::Forward { parts } => {
                 stepped.forward.extend(parts.iter().filter_map(|id| find(&hold, *id)));
-                lock(&context.routes).reserve(&context.node, &stepped.forward);
+                lock(&context.routes).reserve(&*context.node, &stepped.forward);
             }
             Effect::Fail { part, cause } => stepped.fail.extend(find(&hold, part).map(|part| (part, cause))),
             Effect::Wake { reason } => {

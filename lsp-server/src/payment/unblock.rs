@@ -1,7 +1,7 @@
 //! The pid has come.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use node::{ForwardVerdict, ForwardedOnion};
 use protocol::hold::HoldEvent;
@@ -23,11 +23,11 @@ pub(super) const PENDING_FIRST_RETRY_SECS: u64 = 10;
 impl Payments {
     /// A message that passes through carries one of our fields. Synchronous: LDK's delivering thread waits.
     pub fn on_forwarding(self: &Arc<Self>, seen: ForwardedOnion) -> ForwardVerdict {
-        let arrived = Instant::now();
+        let arrived = self.clock.elapsed();
         if let Some(pid) = seen.payment_unblock {
             let this = self.clone();
-            tokio::spawn(async move {
-                if let Err(error) = this.unblock(pid, arrived).await {
+            self.tasks.spawn(async move {
+                if let Err(error) = this.unblock_since(pid, arrived).await {
                     tracing::error!(%error, "an unblock was not recorded; the payee repeats it");
                 }
             });
@@ -43,11 +43,15 @@ impl Payments {
         ForwardVerdict::Forward
     }
 
-    /// Releases what this pid releases. An unknown pid changes nothing.
+    /// Releases what this pid releases. An unknown pid changes nothing, and gives `false`.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn unblock(self: &Arc<Self>, pid: Pid, arrived: Instant) -> Result<bool, StoreError> {
+    pub async fn unblock(self: &Arc<Self>, pid: Pid) -> Result<bool, StoreError> {
+        self.unblock_since(pid, self.clock.elapsed()).await
+    }
+
+    async fn unblock_since(self: &Arc<Self>, pid: Pid, arrived: Duration) -> Result<bool, StoreError> {
         let pid_hash = pid.hash();
         storage::crash_point!("unblock_seen");
         let known = self
@@ -72,11 +76,11 @@ impl Payments {
     }
 
     /// A payee that has just connected may not have its channel up yet.
-    fn retry_release(self: &Arc<Self>, pid_hash: PidHash, arrived: Instant) {
+    fn retry_release(self: &Arc<Self>, pid_hash: PidHash, arrived: Duration) {
         let this = self.clone();
-        tokio::spawn(async move {
+        self.tasks.spawn_waiting(async move {
             for _ in 0..RELEASE_RETRIES_MAX {
-                tokio::time::sleep(RELEASE_RETRY_INTERVAL).await;
+                this.clock.sleep(RELEASE_RETRY_INTERVAL).await;
                 match this.try_release(pid_hash, arrived).await {
                     Ok(true) => return,
                     Ok(false) => {}
@@ -90,7 +94,7 @@ impl Payments {
     }
 
     /// True when nothing is left to release.
-    async fn try_release(self: &Arc<Self>, pid_hash: PidHash, arrived: Instant) -> Result<bool, StoreError> {
+    async fn try_release(self: &Arc<Self>, pid_hash: PidHash, arrived: Duration) -> Result<bool, StoreError> {
         let rows = self
             .db
             .read("holds_by_pid_hash", move |tx| Box::pin(holds::find_by_pid_hash(tx, pid_hash)))
@@ -125,7 +129,7 @@ impl Payments {
                 Ok::<_, StoreError>(())
             })
         });
-        tokio::spawn(async move {
+        self.tasks.spawn(async move {
             match commit.await {
                 Ok(()) => {
                     storage::crash_point!("pending_kept");

@@ -2,7 +2,8 @@
 //! way then is due again when its lease runs out.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::{BoxFuture, FutureExt, join_all};
@@ -44,9 +45,8 @@ impl Waker {
     /// Dispatches until the database is closed.
     pub async fn run(self: Arc<Self>) {
         let mut in_flight = InFlight::new();
-        let mut tidied_at = 0;
         loop {
-            let pause = match self.round(&mut in_flight, &mut tidied_at).await {
+            let pause = match self.round(&mut in_flight).await {
                 Ok(pause) => pause,
                 Err(StoreError::Storage(StorageError::Stopped | StorageError::NotCommitted(_))) => return,
                 Err(error) => {
@@ -54,8 +54,7 @@ impl Waker {
                     ERROR_PAUSE
                 }
             };
-            let wait = tokio::time::sleep(pause);
-            tokio::pin!(wait);
+            let mut wait = self.clock.sleep(pause);
             loop {
                 tokio::select! {
                     () = &mut wait => break,
@@ -66,16 +65,23 @@ impl Waker {
         }
     }
 
+    /// One pass: pushes all that is due, or as much as may be under way, and records what came of it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn dispatch(&self) -> Result<(), StoreError> {
+        let mut in_flight = InFlight::new();
+        let outcome = self.round(&mut in_flight).await;
+        while in_flight.next().await.is_some() {}
+        outcome.map(drop)
+    }
+
     /// Claims all that is due, or as much as may be under way, and says when to look again.
-    async fn round<'a>(
-        &'a self,
-        in_flight: &mut InFlight<'a>,
-        tidied_at: &mut u64,
-    ) -> Result<Duration, StoreError> {
+    async fn round<'a>(&'a self, in_flight: &mut InFlight<'a>) -> Result<Duration, StoreError> {
         let now_unix = self.clock.now_unix();
-        if now_unix.saturating_sub(*tidied_at) >= TIDY_SECONDS {
+        if now_unix.saturating_sub(self.tidied_at_unix.load(Ordering::Relaxed)) >= TIDY_SECONDS {
             self.database.submit("tidy_wakes", move |tx| Box::pin(wakes::tidy(tx, now_unix))).await?;
-            *tidied_at = now_unix;
+            self.tidied_at_unix.store(now_unix, Ordering::Relaxed);
         }
         loop {
             let room = IN_FLIGHT_MAX.saturating_sub(in_flight.len());
@@ -171,9 +177,10 @@ impl Waker {
     }
 
     async fn push_one(&self, wake: &ClaimedWake, push: &PendingPush) -> PushOutcome {
-        let started = Instant::now();
+        let started = self.clock.elapsed();
         let verdict = self.verdict(wake, push).await;
-        let answered_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let answered_ms =
+            u64::try_from(self.clock.elapsed().saturating_sub(started).as_millis()).unwrap_or(u64::MAX);
         let (node_id, wake_id, device) = (wake.node_id, wake.wake_id, push.device_id());
         match &verdict {
             Verdict::Accepted => tracing::info!(

@@ -5,6 +5,7 @@ mod dispatcher;
 mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use bitcoin::secp256k1::PublicKey;
 use node::Node;
@@ -45,6 +46,7 @@ pub struct Waker {
     limits: WakeLimits,
     clock: Arc<dyn Clock>,
     nudged: Notify,
+    tidied_at_unix: AtomicU64,
 }
 
 impl Waker {
@@ -66,7 +68,15 @@ impl Waker {
         limits: WakeLimits,
         clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
-        Arc::new(Self { database, node, gateways, limits, clock, nudged: Notify::new() })
+        Arc::new(Self {
+            database,
+            node,
+            gateways,
+            limits,
+            clock,
+            nudged: Notify::new(),
+            tidied_at_unix: AtomicU64::new(0),
+        })
     }
 
     /// A wake was opened: look at once. May be called as soon as the transaction that opens it is queued.
