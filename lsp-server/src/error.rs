@@ -31,6 +31,16 @@ pub enum ServerError {
     /// Push notifications cannot be sent.
     #[error("push notifications cannot be set up")]
     Push(#[from] notifier::webhook::WebhookGatewayError),
+    /// The address for metrics cannot be bound.
+    #[error(
+        "cannot serve metrics on {address}: is another process using the port? Stop it, or change metrics.listen"
+    )]
+    MetricsListen {
+        /// The configured address.
+        address: SocketAddr,
+        /// The system's answer.
+        source: std::io::Error,
+    },
     /// The public API's address cannot be bound.
     #[error(
         "cannot serve HTTP on {address}: is another process using the port? Stop it, or change http.listen"

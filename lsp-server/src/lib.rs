@@ -7,6 +7,7 @@ pub mod error;
 pub mod http;
 pub mod logging;
 pub mod mailbox;
+pub mod metrics;
 pub mod payment;
 pub mod server;
 pub mod store;

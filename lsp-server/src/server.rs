@@ -21,6 +21,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, load_seed};
 use crate::error::ServerError;
 use crate::mailbox::Mailbox;
+use crate::metrics;
 use crate::payment::{PaymentLimits, Payments};
 use crate::store::holds::{self, HoldRow};
 use crate::store::{self, StoreError, pending};
@@ -61,6 +62,7 @@ impl Server {
     /// # Errors
     /// When any part of the config cannot be used; what stands in the data directory is as it was then.
     pub async fn start(config: Config) -> Result<Arc<Self>, ServerError> {
+        metrics::install();
         let seed = load_seed(&config.seed_path())?;
         let db = Database::open(&config.database, &[store::MIGRATIONS]).await?;
         match Self::assemble(config, seed, db.clone()).await {
@@ -125,6 +127,7 @@ impl Server {
             tokio::spawn(payments.clone().run_sleepers()),
             tokio::spawn(mailbox.clone().run()),
             tokio::spawn(waker.clone().run()),
+            tokio::spawn(metrics::run_refresh(db.clone())),
         ];
         let loops = Mutex::new(loops);
         tracing::info!(node_id = %node.node_id(), height = %node.height(), "the server is up");

@@ -51,6 +51,14 @@ async fn serve(data_dir: &Path) -> Result<ExitCode, CliError> {
     let address = config.http.listen;
     let public =
         TcpListener::bind(address).await.map_err(|source| ServerError::HttpListen { address, source })?;
+    let metrics = match config.metrics.listen {
+        Some(address) => Some(
+            TcpListener::bind(address)
+                .await
+                .map_err(|source| ServerError::MetricsListen { address, source })?,
+        ),
+        None => None,
+    };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), data_dir = %data_dir.display(), "starting");
 
     let socket_path = config.admin_socket_path();
@@ -68,8 +76,9 @@ async fn serve(data_dir: &Path) -> Result<ExitCode, CliError> {
             return Err(error.into());
         }
     };
-    let http = HttpServers::start(&server, public, socket);
-    tracing::info!(%address, socket = %socket_path.display(), "serving HTTP");
+    let metrics_address = metrics.as_ref().and_then(|metrics| metrics.local_addr().ok());
+    let http = HttpServers::start(&server, public, metrics, socket);
+    tracing::info!(%address, metrics = ?metrics_address, socket = %socket_path.display(), "serving HTTP");
     let outcome = watch(server, http, &mut signals).await;
     if outcome.is_ok()
         && let Err(error) = fs::remove_file(&socket_path)

@@ -56,6 +56,8 @@ pub struct Config {
     pub http: HttpConfig,
     /// Push notifications.
     pub push: PushConfig,
+    /// What monitoring reads.
+    pub metrics: MetricsConfig,
 }
 
 /// `[lightning]`
@@ -102,6 +104,13 @@ pub struct PayeeConfig {
 pub struct HttpConfig {
     /// Where the public API is served, in plain HTTP: a TLS proxy belongs before it.
     pub listen: SocketAddr,
+}
+
+/// `[metrics]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetricsConfig {
+    /// Where `GET /metrics` is served, in plain HTTP and to everybody who can connect; nowhere unless set.
+    pub listen: Option<SocketAddr>,
 }
 
 /// `[push]`

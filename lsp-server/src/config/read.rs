@@ -14,8 +14,8 @@ use storage::DatabaseUrl;
 
 use super::setting::Settings;
 use super::{
-    CONFIG_FILE, Config, ConfigError, DATABASE_FILE, HoldsConfig, HttpConfig, LightningConfig, PayeeConfig,
-    PushConfig,
+    CONFIG_FILE, Config, ConfigError, DATABASE_FILE, HoldsConfig, HttpConfig, LightningConfig, MetricsConfig,
+    PayeeConfig, PushConfig,
 };
 
 /// BOLT 7: the alias has 32 bytes.
@@ -57,9 +57,16 @@ pub(super) fn config(
         mailbox: mailbox(settings),
         http: HttpConfig { listen: settings.or("http.listen", SocketAddr::from(([127, 0, 0, 1], 8080))) },
         push: PushConfig { allow_private_addresses: settings.or("push.allow_private_addresses", false) },
+        metrics: MetricsConfig { listen: settings.or("metrics.listen", None) },
     };
     settings.check("http.listen", !config.lightning.listen.contains(&config.http.listen), || {
         "is also in lightning.listen: each needs a port of its own".to_owned()
+    });
+    let metrics_alone = config.metrics.listen.is_none_or(|listen| {
+        listen.port() == 0 || (listen != config.http.listen && !config.lightning.listen.contains(&listen))
+    });
+    settings.check("metrics.listen", metrics_alone, || {
+        "is also http.listen or in lightning.listen: each needs a port of its own".to_owned()
     });
     let mistakes = all.mistakes();
     if mistakes.is_empty() { Ok(config) } else { Err(ConfigError::Mistakes { path, mistakes }) }

@@ -105,6 +105,14 @@ impl Setting for SocketAddr {
     }
 }
 
+impl Setting for Option<SocketAddr> {
+    const EXPECTED: &'static str = "\"off\", or an address with a port, such as \"127.0.0.1:9464\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        if text == "off" { Some(None) } else { SocketAddr::from_text(text).map(Some) }
+    }
+}
+
 impl Setting for Vec<SocketAddr> {
     const EXPECTED: &'static str =
         "a list of addresses with ports, such as [\"127.0.0.1:9735\", \"[::]:9735\"]";

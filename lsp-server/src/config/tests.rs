@@ -32,6 +32,18 @@ fn the_least_config_has_defaults_for_the_rest() {
     assert_eq!(config.payee.wait_secs, 60);
     assert_eq!(config.mailbox, MailboxLimits::default());
     assert!(!config.push.allow_private_addresses);
+    assert_eq!(config.metrics.listen, None);
+}
+
+#[test]
+fn metrics_are_served_on_an_address_of_their_own() {
+    let listen = |variables| parse(MINIMAL, variables).unwrap().metrics.listen;
+    let address = listen(&[("LSP__METRICS__LISTEN", "127.0.0.1:9464")]);
+    assert_eq!(address, Some(SocketAddr::from(([127, 0, 0, 1], 9464))));
+    assert_eq!(listen(&[("LSP__METRICS__LISTEN", "off")]), None);
+    let expected =
+        "LSP__METRICS__LISTEN: is also http.listen or in lightning.listen: each needs a port of its own";
+    assert_eq!(mistakes(MINIMAL, &[("LSP__METRICS__LISTEN", "127.0.0.1:8080")]), [expected]);
 }
 
 #[test]

@@ -12,8 +12,9 @@ const SOCKET_PATH_BYTES_MAX: usize = 107;
 pub(super) fn examine(config: &Config, running: Running) -> Vec<Check> {
     let lightning = config.lightning.listen.iter().map(|address| ("lightning port", *address));
     let http = [("http port", config.http.listen)];
+    let metrics = config.metrics.listen.map(|address| ("metrics port", address));
     let mut checks: Vec<_> =
-        lightning.chain(http).map(|(name, address)| port(name, address, running)).collect();
+        lightning.chain(http).chain(metrics).map(|(name, address)| port(name, address, running)).collect();
     checks.push(admin_socket(&config.admin_socket_path()));
     checks
 }

@@ -10,10 +10,18 @@ use tokio::task::JoinSet;
 
 use super::public::{self, PublicState};
 use super::{BoundedListener, ConnectionLimits, admin};
+use crate::metrics::router as metrics_router;
 use crate::server::Server;
 
 /// How long requests under way may take once the server stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Monitoring is few: a scraper or two, and whoever looks.
+const METRICS_CONNECTIONS: ConnectionLimits = ConnectionLimits {
+    connections_max: 16,
+    idle_max: Duration::from_secs(90),
+    lifetime_max: Duration::from_secs(3_600),
+};
 
 /// The public and the admin API, being served.
 pub struct HttpServers {
@@ -22,8 +30,13 @@ pub struct HttpServers {
 }
 
 impl HttpServers {
-    /// Serves both APIs of `server`.
-    pub fn start(server: &Arc<Server>, public: TcpListener, admin: UnixListener) -> Self {
+    /// Serves both APIs of `server`, and its metrics if there is a listener for them.
+    pub fn start(
+        server: &Arc<Server>,
+        public: TcpListener,
+        metrics: Option<TcpListener>,
+        admin: UnixListener,
+    ) -> Self {
         let stop = watch::Sender::new(false);
         let mut tasks = JoinSet::new();
         let state = PublicState::new(
@@ -35,6 +48,11 @@ impl HttpServers {
         let public = BoundedListener::new(public, ConnectionLimits::default());
         let public = axum::serve(public, public::router(state)).with_graceful_shutdown(stopped(&stop));
         tasks.spawn(async { public.await });
+        if let Some(metrics) = metrics {
+            let metrics = BoundedListener::new(metrics, METRICS_CONNECTIONS);
+            let metrics = axum::serve(metrics, metrics_router()).with_graceful_shutdown(stopped(&stop));
+            tasks.spawn(async { metrics.await });
+        }
         let admin = axum::serve(admin, admin::router(server.clone())).with_graceful_shutdown(stopped(&stop));
         tasks.spawn(async { admin.await });
         Self { stop, tasks }
