@@ -2,7 +2,7 @@ use std::fmt::{self, Display};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::BoxFuture;
-use sqlx::sqlite::SqlitePool;
+use sqlx::sqlite::{SqlitePool, SqliteSynchronous};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::lease::Lease;
@@ -42,11 +42,29 @@ impl Database {
     /// opened; [`StorageError::NewerDatabase`], [`StorageError::ChangedMigration`] or [`StorageError::Migrate`] if its
     /// schema cannot be brought up to this program's, and then it is left as it was.
     pub async fn open(url: &DatabaseUrl, sets: &[MigrationSet]) -> Result<Self, StorageError> {
+        Self::open_with(url, sets, SqliteSynchronous::Full).await
+    }
+
+    /// [`Database::open`] without a single fsync: what is committed survives the process, but not the machine. For
+    /// simulations, preferably on a file in memory.
+    ///
+    /// # Errors
+    /// As [`Database::open`].
+    #[cfg(feature = "faults")]
+    pub async fn open_unsynced(url: &DatabaseUrl, sets: &[MigrationSet]) -> Result<Self, StorageError> {
+        Self::open_with(url, sets, SqliteSynchronous::Off).await
+    }
+
+    async fn open_with(
+        url: &DatabaseUrl,
+        sets: &[MigrationSet],
+        synchronous: SqliteSynchronous,
+    ) -> Result<Self, StorageError> {
         let DatabaseUrl::Sqlite(path) = url;
         let path = sqlite::canonical(path)?;
         let lease = Arc::new(Lease::take(&path)?);
         sqlite::create(&path)?;
-        let mut connection = sqlite::connect_writer(&path).await?;
+        let mut connection = sqlite::connect_writer(&path, synchronous).await?;
         migration::run(&mut connection, sets).await?;
         let readers = sqlite::connect_readers(&path).await?;
 
@@ -164,6 +182,27 @@ impl Database {
             Some(failure) => failure,
             None => std::future::pending().await,
         }
+    }
+
+    /// By which a test makes commits fail.
+    #[cfg(feature = "faults")]
+    #[must_use]
+    pub fn faults(&self) -> &crate::faults::Faults {
+        &self.inner.shared.faults
+    }
+
+    /// Ends the database as `kill -9` would: what is not committed yet never is, and answers [`StorageError::Stopped`] or
+    /// [`StorageError::NotCommitted`]; so does every later call. The lease is free when this returns: the same process may
+    /// open the database again and finds what the next one would.
+    #[cfg(feature = "faults")]
+    pub async fn cut(&self) {
+        self.faults().cut();
+        self.enqueue(Job::Close);
+        self.inner.readers.close().await;
+        let mut state = self.inner.shared.state.subscribe();
+        // The sender lives in `shared`, so the wait cannot fail.
+        let _ = state.wait_for(|state| !matches!(state, State::Running)).await;
+        self.inner.lease.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     /// Ends the database: waits for the reads under way, writes all that is queued, merges the log into the file, and

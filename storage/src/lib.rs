@@ -17,6 +17,8 @@ mod commit;
 pub mod crash;
 mod database;
 mod error;
+#[cfg(feature = "faults")]
+pub mod faults;
 mod kv;
 mod lease;
 mod migration;

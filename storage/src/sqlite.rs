@@ -68,10 +68,13 @@ pub(crate) fn owner_only() -> OpenOptions {
     options
 }
 
-pub(crate) async fn connect_writer(path: &Path) -> Result<SqliteConnection, StorageError> {
+pub(crate) async fn connect_writer(
+    path: &Path,
+    synchronous: SqliteSynchronous,
+) -> Result<SqliteConnection, StorageError> {
     let options = options(path)
         .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
+        .synchronous(synchronous)
         .pragma("fullfsync", "on")
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
         .pragma("journal_size_limit", LOG_BYTES_KEPT);

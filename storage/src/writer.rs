@@ -25,6 +25,8 @@ const SLOW: Duration = Duration::from_secs(5);
 pub(crate) struct Shared {
     pub(crate) counters: Counters,
     pub(crate) state: watch::Sender<State>,
+    #[cfg(feature = "faults")]
+    pub(crate) faults: crate::faults::Faults,
 }
 
 #[derive(Default)]
@@ -42,7 +44,15 @@ pub(crate) fn spawn(tx: Tx, queue: mpsc::UnboundedReceiver<Job>, shared: Arc<Sha
     tokio::spawn(async move {
         let mut writer = Writer { tx, queue, shared };
         // After a failure the connection is dropped without another word to the disk, which rolls back what it had begun.
-        if writer.work().await.is_ok() {
+        let outcome = writer.work().await;
+        #[cfg(feature = "faults")]
+        if writer.shared.faults.is_cut() {
+            // Rolls back. The file has to be free before anybody hears of the end.
+            let _ = writer.tx.close().await;
+            drop(lease);
+            return;
+        }
+        if outcome.is_ok() {
             if let Err(error) = writer.tx.close().await {
                 tracing::warn!(%error, "the database did not close cleanly; nothing committed is lost");
             }
@@ -78,6 +88,12 @@ impl Writer {
         let mut batch = Vec::new();
         let mut answers = Vec::new();
         while self.collect(&mut batch).await {
+            #[cfg(feature = "faults")]
+            if self.shared.faults.is_cut() {
+                batch.clear();
+                self.refuse_queued();
+                return Err(Failure::TornDown);
+            }
             if batch.is_empty() {
                 continue;
             }
@@ -91,7 +107,13 @@ impl Writer {
                         error = &failure as &dyn std::error::Error,
                         "the database has failed: the process must stop"
                     );
-                    self.shared.state.send_replace(State::Failed(failure.clone()));
+                    #[cfg(feature = "faults")]
+                    let told = !self.shared.faults.is_cut();
+                    #[cfg(not(feature = "faults"))]
+                    let told = true;
+                    if told {
+                        self.shared.state.send_replace(State::Failed(failure.clone()));
+                    }
                     answers.drain(..).for_each(|answer| answer.failed(&failure));
                     self.refuse_queued();
                     return Err(failure);
@@ -168,6 +190,13 @@ impl Writer {
             }
         }
         crate::crash_point!("before_commit");
+        #[cfg(feature = "faults")]
+        {
+            if self.shared.faults.is_cut() {
+                return Err(Failure::TornDown);
+            }
+            self.shared.faults.at_commit()?;
+        }
         self.tx.commit().await?;
         crate::crash_point!("after_commit");
         Ok(done)

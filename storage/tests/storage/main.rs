@@ -4,6 +4,8 @@
 
 mod crash;
 mod failing;
+#[cfg(feature = "faults")]
+mod faults;
 mod kv;
 mod opening;
 mod reading;

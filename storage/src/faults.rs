@@ -1,0 +1,141 @@
+//! How a test makes the database fail. Only with the feature `faults`, which no release has.
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use sqlx::error::{DatabaseError, ErrorKind};
+
+/// What SQLite would say in place of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// `SQLITE_FULL`
+    #[error("an injected fault: database or disk is full")]
+    Full,
+    /// `SQLITE_READONLY`
+    #[error("an injected fault: attempt to write a readonly database")]
+    ReadOnly,
+    /// `SQLITE_BUSY`
+    #[error("an injected fault: database is locked")]
+    Busy,
+    /// `SQLITE_IOERR_WRITE`
+    #[error("an injected fault: disk I/O error")]
+    Io,
+    /// `SQLITE_CORRUPT`
+    #[error("an injected fault: database disk image is malformed")]
+    Corrupt,
+}
+
+impl Fault {
+    /// SQLite's extended result code.
+    const fn code(self) -> &'static str {
+        match self {
+            Self::Full => "13",
+            Self::ReadOnly => "8",
+            Self::Busy => "5",
+            Self::Io => "778",
+            Self::Corrupt => "11",
+        }
+    }
+
+    fn into_error(self) -> sqlx::Error {
+        sqlx::Error::Database(Box::new(self))
+    }
+}
+
+impl DatabaseError for Fault {
+    fn message(&self) -> &str {
+        match self {
+            Self::Full => "database or disk is full",
+            Self::ReadOnly => "attempt to write a readonly database",
+            Self::Busy => "database is locked",
+            Self::Io => "disk I/O error",
+            Self::Corrupt => "database disk image is malformed",
+        }
+    }
+
+    fn code(&self) -> Option<Cow<'_, str>> {
+        Some((*self).code().into())
+    }
+
+    fn as_error(&self) -> &(dyn Error + Send + Sync + 'static) {
+        self
+    }
+
+    fn as_error_mut(&mut self) -> &mut (dyn Error + Send + Sync + 'static) {
+        self
+    }
+
+    fn into_error(self: Box<Self>) -> Box<dyn Error + Send + Sync + 'static> {
+        self
+    }
+
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Other
+    }
+}
+
+/// The handle: [`Database::faults`](crate::Database::faults). Clones are the same.
+#[derive(Clone, Default)]
+pub struct Faults {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    due: Option<(Fault, u64)>,
+    injected: u64,
+    cut: bool,
+}
+
+impl Faults {
+    /// The next `count` attempts to commit fail, in place of any fault that was due before.
+    pub fn fail_next(&self, fault: Fault, count: u64) {
+        self.with(|state| state.due = (count > 0).then_some((fault, count)));
+    }
+
+    /// Every attempt to commit fails until [`Faults::clear`].
+    pub fn fail_until_cleared(&self, fault: Fault) {
+        self.fail_next(fault, u64::MAX);
+    }
+
+    /// No fault is due any more. A [`Database::cut`](crate::Database::cut) stays.
+    pub fn clear(&self) {
+        self.with(|state| state.due = None);
+    }
+
+    /// How many commits have failed by these faults.
+    #[must_use]
+    pub fn injected(&self) -> u64 {
+        self.with(|state| state.injected)
+    }
+
+    pub(crate) fn cut(&self) {
+        self.with(|state| state.cut = true);
+    }
+
+    pub(crate) fn is_cut(&self) -> bool {
+        self.with(|state| state.cut)
+    }
+
+    /// What stands in for the commit, if anything does.
+    pub(crate) fn at_commit(&self) -> Result<(), sqlx::Error> {
+        self.with(|state| {
+            let Some((fault, count)) = state.due else { return Ok(()) };
+            state.due = (count > 1).then(|| (fault, if count == u64::MAX { count } else { count - 1 }));
+            state.injected += 1;
+            Err(fault.into_error())
+        })
+    }
+
+    fn with<T>(&self, body: impl FnOnce(&mut State) -> T) -> T {
+        body(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl fmt::Debug for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.with(|state| f.debug_struct("Faults").field("due", &state.due).field("cut", &state.cut).finish())
+    }
+}

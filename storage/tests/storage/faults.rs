@@ -1,0 +1,57 @@
+//! The faults themselves, which other tests lean upon.
+
+use futures::FutureExt as _;
+use storage::faults::Fault;
+use storage::{Database, StorageError};
+
+use crate::{Folder, NOTES, add_note, note_ids};
+
+#[tokio::test]
+async fn what_is_cut_off_is_as_after_a_kill() {
+    let folder = Folder::new();
+    let db = folder.open().await;
+    add_note(&db, 1, "durable").await.unwrap();
+    let waiting = add_note(&db, 2, "under way");
+    db.cut().await;
+    let later = add_note(&db, 3, "too late");
+    assert!(matches!(waiting.await, Err(StorageError::Stopped | StorageError::NotCommitted(_))));
+    assert!(matches!(later.await, Err(StorageError::Stopped)));
+    assert!(matches!(db.kv().read("", "", "k").await, Err(StorageError::Stopped)));
+    // The old handle is still there, and the database is free all the same.
+    let again = folder.open().await;
+    assert_eq!(note_ids(&again).await, [1]);
+    add_note(&again, 2, "after the restart").await.unwrap();
+    db.cut().await;
+    assert_eq!(note_ids(&again).await, [1, 2]);
+}
+
+#[tokio::test]
+async fn a_cut_reaches_a_writer_that_has_nothing_to_do() {
+    let folder = Folder::new();
+    let db = folder.open().await;
+    add_note(&db, 1, "durable").await.unwrap();
+    db.cut().await;
+    assert!(db.failed().now_or_never().is_some());
+    assert_eq!(note_ids(&folder.open().await).await, [1]);
+}
+
+#[tokio::test]
+async fn an_unsynced_database_is_a_database() {
+    let folder = Folder::new();
+    let db = Database::open_unsynced(&folder.url(), &[NOTES]).await.unwrap();
+    add_note(&db, 1, "one").await.unwrap();
+    db.cut().await;
+    assert_eq!(note_ids(&folder.open().await).await, [1]);
+}
+
+#[tokio::test]
+async fn a_corrupt_database_stops_the_writer() {
+    let folder = Folder::new();
+    let db = folder.open().await;
+    db.faults().fail_next(Fault::Corrupt, 1);
+    assert!(matches!(add_note(&db, 1, "lost").await, Err(StorageError::NotCommitted(_))));
+    db.failed().await;
+    assert_eq!(db.faults().injected(), 1);
+    db.close().await;
+    assert_eq!(note_ids(&folder.open().await).await, [0; 0]);
+}
