@@ -30,7 +30,7 @@ pub enum ServerError {
     Store(#[from] StoreError),
     /// Push notifications cannot be sent.
     #[error("push notifications cannot be set up")]
-    Push(#[from] notifier::webhook::WebhookGatewayError),
+    Push(#[from] notifier::ClientError),
     /// The address for metrics cannot be bound.
     #[error(
         "cannot serve metrics on {address}: is another process using the port? Stop it, or change metrics.listen"

@@ -6,8 +6,7 @@ use std::time::Duration;
 use bitcoin::secp256k1::PublicKey;
 use futures::future::BoxFuture;
 use node::{ForwardVerdict, ForwardedOnion, IncomingMessage, Node, NodeEvent, NodeHandler, Replay, ReplyTo};
-use notifier::PushGateway;
-use notifier::webhook::{WebhookConfig, WebhookGateway};
+use notifier::{Ambient, PushGateway, UnifiedPushGateway, UrlClient, UrlClientConfig, WebhookGateway};
 use protocol::api::admin::{HoldDetail, HoldSummary};
 use protocol::deadline::{HOLD_BLOCKS_MIN, HoldLimits};
 use protocol::ids::{Pid, PidHash};
@@ -77,11 +76,16 @@ impl Server {
     async fn assemble(config: Config, seed: node::Seed, db: Database) -> Result<Arc<Self>, ServerError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let node = Node::load(config.node(), seed, db.clone()).await?;
-        let webhook = WebhookGateway::new(&WebhookConfig {
+        let urls = UrlClient::new(&UrlClientConfig {
             allow_private_addresses: config.push.allow_private_addresses,
-            ..WebhookConfig::default()
+            ..UrlClientConfig::default()
         })?;
-        let gateways: Vec<Arc<dyn PushGateway>> = vec![Arc::new(webhook)];
+        let (now, entropy) = (clock.clone(), node.clone());
+        let ambient = Ambient::new(move || now.now_unix(), move || entropy.random_bytes());
+        let gateways: Vec<Arc<dyn PushGateway>> = vec![
+            Arc::new(UnifiedPushGateway::new(urls.clone(), ambient.clone())),
+            Arc::new(WebhookGateway::new(urls, ambient)),
+        ];
         let waker = Waker::new(db.clone(), node.clone(), gateways, clock.clone());
         let tasks = Tasks::default();
         let mailbox = Mailbox::new(

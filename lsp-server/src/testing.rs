@@ -12,8 +12,7 @@ use axum::response::IntoResponse;
 use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
 use futures::future::{BoxFuture, FutureExt};
 use node::NodeError;
-use notifier::webhook::{WebhookConfig, WebhookGateway};
-use notifier::{GatewayKind, PushTarget};
+use notifier::{Ambient, GatewayKind, PushTarget, UrlClient, UrlClientConfig, WebhookGateway};
 use protocol::units::BlockHeight;
 use storage::{Database, DatabaseUrl};
 use tokio::net::TcpListener;
@@ -91,7 +90,7 @@ pub(crate) fn new_device(node: u8, url: &str) -> NewDevice {
     NewDevice {
         device_id: DeviceId(device_id),
         node_id: public(node),
-        target: PushTarget { kind: GatewayKind::Webhook, token: url.to_owned() },
+        target: PushTarget::new(GatewayKind::Webhook, url),
         has_channel: true,
         challenge: serial.to_be_bytes().to_vec(),
         challenge_expires_at: START + 300,
@@ -334,6 +333,6 @@ impl Drop for Receiver {
 pub(crate) fn gateway(allow_private_addresses: bool) -> Arc<WebhookGateway> {
     // The process has one; the first test installs it.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let config = WebhookConfig { allow_private_addresses, ..WebhookConfig::default() };
-    Arc::new(WebhookGateway::new(&config).unwrap())
+    let config = UrlClientConfig { allow_private_addresses, ..UrlClientConfig::default() };
+    Arc::new(WebhookGateway::new(UrlClient::new(&config).unwrap(), Ambient::new(|| START, || [7; 32])))
 }

@@ -13,6 +13,7 @@ const REASON_BYTES_MAX: usize = 32;
 pub struct Push {
     reason: String,
     wake_id: WakeId,
+    collapse_id: WakeId,
     expires_at: u64,
 }
 
@@ -29,7 +30,19 @@ impl Push {
         if reason.is_empty() || reason.len() > REASON_BYTES_MAX || !is_code {
             return Err(ReasonError);
         }
-        Ok(Self { reason, wake_id, expires_at })
+        Ok(Self { reason, wake_id, collapse_id: wake_id, expires_at })
+    }
+
+    /// The same push, taking the place of every undelivered one with this id at the provider: those of one payment. As
+    /// random as a [`WakeId`], since the provider sees it; without it a push collapses with those of its own wake.
+    #[must_use]
+    pub fn collapsing_as(self, collapse_id: WakeId) -> Self {
+        Self { collapse_id, ..self }
+    }
+
+    /// Which undelivered pushes this one takes the place of.
+    pub fn collapse_id(&self) -> WakeId {
+        self.collapse_id
     }
 
     /// Why the phone is woken.
@@ -40,6 +53,11 @@ impl Push {
     /// Which wake this is.
     pub fn wake_id(&self) -> WakeId {
         self.wake_id
+    }
+
+    /// How many seconds are left before the push stops being of use.
+    pub(crate) fn seconds_left(&self, now_unix: u64) -> u64 {
+        self.expires_at.saturating_sub(now_unix)
     }
 
     /// When the push stops being of use, in seconds since the Unix epoch.

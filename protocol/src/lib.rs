@@ -8,6 +8,7 @@ pub mod ids;
 pub mod mailbox;
 pub mod observe;
 pub mod path;
+pub mod push;
 #[cfg(test)]
 mod testing;
 pub mod units;

@@ -81,8 +81,11 @@ impl TryFrom<&Row> for Device {
             device_id: DeviceId(row.get_array("device_id")?),
             node_id: PublicKey::from_slice(&row.get_blob("node_id")?).map_err(|_| column("node_id"))?,
             target: PushTarget {
-                kind: row.get_text("platform")?.parse().map_err(|_| column("platform"))?,
-                token: row.get_text("token")?,
+                registered_at: row.get_u64("registered_at")?,
+                ..PushTarget::new(
+                    row.get_text("platform")?.parse().map_err(|_| column("platform"))?,
+                    row.get_text("token")?,
+                )
             },
             registered_at: row.get_u64("registered_at")?,
             paused_until: row.get_u64("paused_until")?,

@@ -107,7 +107,7 @@ fn check(state: &super::Inner, request: RegisterDeviceRequest) -> Result<NewDevi
     if token.is_empty() || token.len() > TOKEN_BYTES_MAX {
         return Err(RegisterDeviceError::TokenLength(token.len()));
     }
-    let target = PushTarget { kind, token };
+    let target = PushTarget::new(kind, token);
     state.waker.check(&target)?;
     let now_unix = state.clock.now_unix();
     let known = state.challenges.check(&node_id, &challenge, now_unix)?;

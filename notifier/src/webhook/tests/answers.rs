@@ -20,7 +20,7 @@ async fn a_push_is_one_post_of_constant_size() {
     assert_eq!(requests.len(), 2);
     for request in &requests {
         assert_eq!(request.uri.path(), "/wake/secret");
-        assert_eq!(request.body.len(), body::BODY_BYTES);
+        assert_eq!(request.body.len(), BODY_BYTES);
         assert_eq!(request.headers["content-type"], "application/json");
         assert!(!request.headers.contains_key("referer"));
         assert!(!request.headers.contains_key("authorization"));
@@ -93,7 +93,7 @@ async fn a_host_that_does_not_listen_is_retried() {
 
 #[tokio::test]
 async fn a_verdict_never_tells_the_url() {
-    let gateway = gateway(&WebhookConfig::default());
+    let gateway = gateway(&UrlClientConfig::default());
     for url in ["https://127.0.0.1/very-secret", "https://user:very-secret@a.com/", "https://[very-secret"] {
         let target = target(url);
         assert!(gateway.check(&target).is_err());

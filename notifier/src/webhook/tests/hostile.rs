@@ -42,7 +42,7 @@ async fn a_public_name_with_local_addresses_is_not_connected_to() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let lookup = Fixed::new(&["127.0.0.1", "::1", "::ffff:127.0.0.1", "10.0.0.1", "169.254.169.254"]);
-    let gateway = WebhookGateway::with_lookup(&WebhookConfig::default(), lookup.clone()).unwrap();
+    let gateway = gateway_with_lookup(&UrlClientConfig::default(), lookup.clone());
     let target = target(format!("https://rebind.attacker.com:{port}/"));
 
     gateway.check(&target).unwrap();
@@ -59,7 +59,7 @@ async fn the_resolver_is_asked_for_names() {
     install_tls_provider();
     let server = Server::start(|_| StatusCode::OK.into_response()).await;
     let lookup = Fixed::new(&["127.0.0.1"]);
-    let gateway = WebhookGateway::with_lookup(&development(), lookup.clone()).unwrap();
+    let gateway = gateway_with_lookup(&development(), lookup.clone());
 
     let url = format!("http://phone.wallet.com:{}/", server.port);
     assert_eq!(gateway.push(&target(url), &push()).await, Verdict::Accepted);
@@ -111,7 +111,7 @@ async fn an_endless_answer_is_cut_off() {
     })
     .await;
     // The bound on time alone would end this only after an hour.
-    let config = WebhookConfig { timeout: Duration::from_secs(3600), ..development() };
+    let config = UrlClientConfig { timeout: Duration::from_secs(3600), ..development() };
     assert_eq!(gateway(&config).push(&target(server.url()), &push()).await, Verdict::Accepted);
     // What the sockets' buffers took was sent, but the stream has come to its end.
     while Arc::strong_count(&sent) > 2 {
@@ -124,7 +124,7 @@ async fn an_endless_answer_is_cut_off() {
 async fn a_host_that_never_answers_takes_only_its_own_slots() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let server = Server::start(|_| StatusCode::OK.into_response()).await;
-    let config = WebhookConfig { in_flight_per_host_max: 1, ..development() };
+    let config = UrlClientConfig { in_flight_per_host_max: 1, ..development() };
     let gateway = gateway(&config);
     let slow = target(format!("http://127.0.0.1:{}/", silent.local_addr().unwrap().port()));
     let other = target(format!("http://localhost:{}/", server.port));
@@ -143,7 +143,7 @@ async fn a_host_that_never_answers_takes_only_its_own_slots() {
 #[tokio::test]
 async fn a_host_that_never_answers_is_given_up() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let config = WebhookConfig { timeout: Duration::from_millis(100), ..development() };
+    let config = UrlClientConfig { timeout: Duration::from_millis(100), ..development() };
     let slow = target(format!("http://127.0.0.1:{}/", silent.local_addr().unwrap().port()));
     assert_eq!(gateway(&config).push(&slow, &push()).await, Verdict::RetryAfter(None, "timed out".into()));
 }

@@ -18,32 +18,32 @@ const UNPRIVILEGED_PORT_MIN: u16 = 1024;
 const LOCAL_SUFFIXES: &[&str] =
     &["localhost", "local", "internal", "home.arpa", "onion", "alt", "test", "invalid", "example"];
 
-/// Why a webhook's URL is refused. The text never quotes the URL.
+/// Why a URL is refused. The text never quotes the URL.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
     /// Longer than the bound.
-    #[error("the webhook URL is longer than {URL_BYTES_MAX} bytes")]
+    #[error("the URL is longer than {URL_BYTES_MAX} bytes")]
     TooLong,
     /// White space or control characters, which parsers silently drop, each in its own way.
-    #[error("the webhook URL contains white space or control characters")]
+    #[error("the URL contains white space or control characters")]
     Unprintable,
     /// Not a URL at all.
-    #[error("the webhook URL cannot be parsed")]
+    #[error("the URL cannot be parsed")]
     Unparsable(#[source] <Url as FromStr>::Err),
     /// Another scheme than https.
-    #[error("the webhook URL must start with https://")]
+    #[error("the URL must start with https://")]
     Scheme,
     /// User name or password in the URL.
-    #[error("the webhook URL must not contain a user name or password")]
+    #[error("the URL must not contain a user name or password")]
     Credentials,
     /// A privileged port other than the scheme's own.
-    #[error("the webhook URL's port must be 443, or {UNPRIVILEGED_PORT_MIN} or higher")]
+    #[error("the URL's port must be 443, or {UNPRIVILEGED_PORT_MIN} or higher")]
     Port,
     /// A name of the local network or machine.
-    #[error("the webhook URL's host is not a public name")]
+    #[error("the URL's host is not a public name")]
     LocalName,
     /// An address of the local network or machine, or of no use.
-    #[error("the webhook URL's host is not a public address")]
+    #[error("the URL's host is not a public address")]
     LocalAddress,
 }
 

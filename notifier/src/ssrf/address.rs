@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What may be connected to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum AddressPolicy {
+pub(crate) enum AddressPolicy {
     /// Addresses of the public internet, over https.
     PublicOnly,
     /// Anything: for development.
@@ -12,18 +12,18 @@ pub(super) enum AddressPolicy {
 }
 
 impl AddressPolicy {
-    pub(super) fn new(allow_private_addresses: bool) -> Self {
+    pub(crate) fn new(allow_private_addresses: bool) -> Self {
         if allow_private_addresses { Self::Any } else { Self::PublicOnly }
     }
 
-    pub(super) fn allows(self, address: IpAddr) -> bool {
+    pub(crate) fn allows(self, address: IpAddr) -> bool {
         self == Self::Any || is_public(address)
     }
 }
 
 /// Whether the address is globally reachable unicast, by the IANA special-purpose registries (RFC 6890 and its
 /// successors). An IPv6 address that stands for an IPv4 one is judged as that one.
-pub(super) fn is_public(address: IpAddr) -> bool {
+pub(crate) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
         IpAddr::V6(address) => is_public_v6(address),

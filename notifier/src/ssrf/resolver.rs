@@ -13,18 +13,18 @@ use tokio::sync::Semaphore;
 use super::address::AddressPolicy;
 
 /// Finds the addresses of a name.
-pub(super) trait Lookup: Send + Sync {
+pub(crate) trait Lookup: Send + Sync {
     fn lookup(&self, host: String) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>>;
 }
 
 /// The system's resolver, with a bound on look-ups at once: each occupies a thread until the system answers, however
 /// early its caller gives up.
-pub(super) struct SystemLookup {
+pub(crate) struct SystemLookup {
     permits: Arc<Semaphore>,
 }
 
 impl SystemLookup {
-    pub(super) fn new(lookups_max: usize) -> Self {
+    pub(crate) fn new(lookups_max: usize) -> Self {
         Self { permits: Arc::new(Semaphore::new(lookups_max.clamp(1, Semaphore::MAX_PERMITS))) }
     }
 }
@@ -48,15 +48,15 @@ impl Lookup for SystemLookup {
 /// The name has no address that the policy allows.
 #[derive(Debug, thiserror::Error)]
 #[error("the host name resolves to no usable address")]
-pub(super) struct NoUsableAddress;
+pub(crate) struct NoUsableAddress;
 
-pub(super) struct FilteringResolver {
+pub(crate) struct FilteringResolver {
     policy: AddressPolicy,
     lookup: Arc<dyn Lookup>,
 }
 
 impl FilteringResolver {
-    pub(super) fn new(policy: AddressPolicy, lookup: Arc<dyn Lookup>) -> Self {
+    pub(crate) fn new(policy: AddressPolicy, lookup: Arc<dyn Lookup>) -> Self {
         Self { policy, lookup }
     }
 }
