@@ -4,6 +4,8 @@ pub mod cli;
 pub mod config;
 pub mod doctor;
 pub mod error;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 pub mod http;
 pub mod logging;
 pub mod mailbox;

@@ -11,6 +11,8 @@ mod config;
 mod dispatch;
 mod error;
 mod event;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod gossip;
 mod handler;
 mod htlcs;

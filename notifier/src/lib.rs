@@ -11,6 +11,8 @@ mod body;
 mod classify;
 mod client;
 pub mod fcm;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod gateway;
 mod jwt;
 mod push;

@@ -3,13 +3,15 @@
 pub mod api;
 pub mod codes;
 pub mod deadline;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 pub mod hold;
 pub mod ids;
 pub mod mailbox;
 pub mod observe;
 pub mod path;
 pub mod push;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzz"))]
 mod testing;
 pub mod units;
 pub mod wake;

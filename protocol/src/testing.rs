@@ -1,6 +1,8 @@
-//! What the tests of several modules share: fixed keys, nodes that peel onion messages, and the vector files.
+//! What the tests of several modules and the fuzz targets share: fixed keys, and nodes that peel onion messages.
+#![allow(clippy::unwrap_used, reason = "a panic here is a failed test or a finding")]
 
-use std::path::PathBuf;
+#[cfg(test)]
+mod vectors;
 
 use bitcoin::secp256k1::{All, PublicKey, Secp256k1, SecretKey};
 use lightning::blinded_path::EmptyNodeIdLookUp;
@@ -12,10 +14,12 @@ use lightning::onion_message::messenger::{
 };
 use lightning::sign::{EntropySource, KeysManager, NodeSigner, Recipient};
 use lightning::util::logger::{Logger, Record};
-use serde_json::Value;
 
 use crate::observe::{HopFields, Unreadable, read_hop_fields};
 use crate::wire::Message;
+
+#[cfg(test)]
+pub(crate) use vectors::{check_vectors, read_vectors};
 
 /// A secret key of one repeated byte, as the BOLT 4 vectors have them.
 pub(crate) fn secret(byte: u8) -> SecretKey {
@@ -130,28 +134,4 @@ impl CustomOnionMessageHandler for Reader {
     fn release_pending_custom_messages(&self) -> Vec<(Message, MessageSendInstructions)> {
         Vec::new()
     }
-}
-
-/// The vector file `docs/vectors/{name}.json`.
-pub(crate) fn read_vectors(name: &str) -> Value {
-    serde_json::from_str(&std::fs::read_to_string(vector_file(name)).unwrap()).unwrap()
-}
-
-/// Compares `generated` with the vector file. With `UPDATE_VECTORS` set, writes the file instead.
-pub(crate) fn check_vectors(name: &str, generated: &Value) {
-    if std::env::var_os("UPDATE_VECTORS").is_some() {
-        let text = serde_json::to_string_pretty(generated).unwrap() + "\n";
-        std::fs::write(vector_file(name), text).unwrap();
-    }
-    assert_eq!(
-        &read_vectors(name),
-        generated,
-        "UPDATE_VECTORS=1 writes the file anew, if the change is meant"
-    );
-}
-
-/// Asked at run time: a target folder that two checkouts share may hold a binary that the other one built.
-fn vector_file(name: &str) -> PathBuf {
-    let package = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
-    PathBuf::from(package).join("../docs/vectors").join(format!("{name}.json"))
 }

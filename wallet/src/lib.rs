@@ -17,6 +17,8 @@
 mod asks;
 mod config;
 mod error;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod handler;
 mod online;
 mod payee;

@@ -41,9 +41,14 @@ impl Default for WakeLimits {
 
 /// The body of a push. There is nothing in it that could be trusted or must be kept secret: it says that it is time to wake.
 #[derive(Debug, Deserialize)]
-struct PushBody {
+pub(crate) struct PushBody {
     reason: String,
     id: String,
+}
+
+/// Anybody who knows the URL may send one.
+pub(crate) fn read_push(body: &[u8]) -> Result<PushBody, WalletError> {
+    serde_json::from_slice(body).map_err(WalletError::Push)
 }
 
 /// Why a wallet is not quiet yet.
@@ -67,7 +72,7 @@ impl Wallet {
     /// # Errors
     /// [`WalletError::Push`] for something that is no push; else as [`Wallet::wake`].
     pub async fn handle_push(&self, body: &[u8], limits: WakeLimits) -> Result<bool, WalletError> {
-        let push: PushBody = serde_json::from_slice(body).map_err(WalletError::Push)?;
+        let push = read_push(body)?;
         tracing::info!(reason = push.reason, id = push.id, "woken by a push");
         self.wake(limits).await
     }

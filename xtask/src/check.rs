@@ -24,6 +24,7 @@ pub(crate) fn run(_: &Arguments) -> ExitCode {
 /// Cheap steps first.
 pub(crate) fn run_steps(steps: &mut Steps) {
     let interop = process::interop_manifest();
+    let fuzz = process::fuzz_manifest();
 
     steps.run("fmt", || process::run(cargo().args(["fmt", "--all", "--check"])));
     if let Some(manifest) = &interop {
@@ -31,6 +32,8 @@ pub(crate) fn run_steps(steps: &mut Steps) {
             process::run(cargo().args(["fmt", "--check", "--manifest-path"]).arg(manifest))
         });
     }
+    // What its targets call is checked with the crates that it is in; they themselves need libFuzzer, and so a C++ compiler.
+    steps.run("fmt fuzz", || process::run(cargo().args(["fmt", "--check", "--manifest-path"]).arg(&fuzz)));
     // Ahead of everything that would mend the lock file in passing: one that does not fit the manifests is a finding.
     // And cargo-deny, offline, reads every crate in it, those for other platforms too.
     steps.run("fetch", || process::run(cargo().args(["fetch", "--quiet", "--locked"])));
@@ -39,6 +42,9 @@ pub(crate) fn run_steps(steps: &mut Steps) {
             process::run(cargo().args(["fetch", "--quiet", "--locked", "--manifest-path"]).arg(manifest))
         });
     }
+    steps.run("fetch fuzz", || {
+        process::run(cargo().args(["fetch", "--quiet", "--locked", "--manifest-path"]).arg(&fuzz))
+    });
     steps.run("typos", || TYPOS.run(&[]));
     steps.run("machete", || MACHETE.run(&["--with-metadata"]));
     steps.run("deny", || DENY.run(&["--offline", "check", "bans", "licenses", "sources"]));

@@ -8,6 +8,7 @@ mod advisories;
 mod arguments;
 mod check;
 mod demo;
+mod fuzz;
 mod process;
 mod steps;
 mod test;
@@ -27,6 +28,7 @@ enum Command {
     Test(test::Arguments),
     Check(check::Arguments),
     Advisories(advisories::Arguments),
+    Fuzz(fuzz::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         Command::Test(arguments) => test::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Advisories(arguments) => advisories::run(&arguments),
+        Command::Fuzz(arguments) => fuzz::run(&arguments),
     }
 }
 

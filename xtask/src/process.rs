@@ -25,6 +25,11 @@ pub(crate) fn interop_manifest() -> Option<PathBuf> {
     Some(root().join("tests/interop/Cargo.toml")).filter(|path| path.is_file())
 }
 
+/// The fuzz targets: a workspace of their own, since libFuzzer belongs to no other build.
+pub(crate) fn fuzz_manifest() -> PathBuf {
+    root().join("fuzz/Cargo.toml")
+}
+
 /// cargo's target folder: this program is in a profile's folder inside it, whatever the configuration calls it.
 ///
 /// # Errors

@@ -21,6 +21,9 @@ pub(crate) const MACHETE: Tool =
 /// Spelling.
 pub(crate) const TYPOS: Tool = Tool { package: "typos-cli", program: "typos", version: "1.49.0" };
 
+/// Builds the fuzz targets; needs a nightly compiler to.
+pub(crate) const FUZZ: Tool = Tool { package: "cargo-fuzz", program: "cargo-fuzz", version: "0.13.2" };
+
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ToolError {
     #[error("cannot find the target folder")]

@@ -38,7 +38,7 @@ impl ChainClient {
             }
             error => self.error(error),
         })?;
-        let actual = info.get("chain").and_then(Value::as_str).unwrap_or("an unknown chain");
+        let actual = chain_of(&info);
         if actual == network.to_core_arg() {
             Ok(())
         } else {
@@ -52,9 +52,7 @@ impl ChainClient {
 
     /// `estimatesmartfee`, in satoshi per 1000 weight units; `None` when bitcoind has no estimate.
     pub(crate) async fn estimate_sat_per_kw(&self, blocks: u16) -> Result<Option<u32>, RpcClientError> {
-        let answer = self.call("estimatesmartfee", &[json!(blocks)]).await?;
-        let btc_per_kvb = answer.get("feerate").and_then(Value::as_f64);
-        Ok(btc_per_kvb.map(|rate| (rate * 100_000_000.0 / 4.0).ceil() as u32))
+        Ok(sat_per_kw(&self.call("estimatesmartfee", &[json!(blocks)]).await?))
     }
 
     /// Broadcasts `transactions`, as a package when there is more than one.
@@ -66,6 +64,17 @@ impl ChainClient {
         let package: Vec<_> = transactions.iter().map(serialize_hex).collect();
         self.call("submitpackage", &[json!(package)]).await.map(drop)
     }
+}
+
+/// The chain in an answer to `getblockchaininfo`.
+pub(crate) fn chain_of(answer: &Value) -> &str {
+    answer.get("chain").and_then(Value::as_str).unwrap_or("an unknown chain")
+}
+
+/// The rate in an answer to `estimatesmartfee`, which names BTC per 1000 virtual bytes.
+pub(crate) fn sat_per_kw(answer: &Value) -> Option<u32> {
+    let btc_per_kvb = answer.get("feerate").and_then(Value::as_f64)?;
+    Some((btc_per_kvb * 100_000_000.0 / 4.0).ceil() as u32)
 }
 
 impl BlockSource for ChainClient {

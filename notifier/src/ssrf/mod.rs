@@ -5,6 +5,8 @@
 //! read, look-ups and requests per host are bounded.
 
 mod address;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod hosts;
 pub(crate) mod resolver;
 mod url;

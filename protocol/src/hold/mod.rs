@@ -21,6 +21,8 @@
 //!   it without the pid.
 
 mod group;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod model;
 mod part;
 mod row;
 mod status;

@@ -12,10 +12,13 @@ use chacha20::ChaCha20;
 use chacha20::cipher::{KeyIvInit, StreamCipher};
 use lightning::ln::msgs::{DecodeError, OnionMessage};
 use lightning::read_tlv_fields;
-use lightning::util::ser::WithoutLength;
+use lightning::util::ser::{Readable, WithoutLength};
 
 use crate::ids::{Pid, PidHash};
 use crate::path::{HopTlvs, blinding};
+
+/// Bytes of a MAC in an onion packet (BOLT 4).
+const HMAC_BYTES: usize = 32;
 
 /// Our layer of an onion message, as far as it matters to the payer's LSP.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +66,7 @@ pub fn read_hop_fields(
     ChaCha20::new(&blinding::derive(b"rho", &packet_secret).into(), &[0; 12].into())
         .apply_keystream(&mut hop_data);
 
-    let Some(encrypted) = encrypted_recipient_data(&hop_data).map_err(|_| Unreadable)? else {
+    let Some(HopPayload { encrypted, next_hmac }) = payload(&hop_data).map_err(|_| Unreadable)? else {
         return Ok(None);
     };
     let Some(plaintext) = blinding::decrypt(&path_secret, &encrypted) else {
@@ -72,7 +75,8 @@ pub fn read_hop_fields(
     let Ok(tlvs) = HopTlvs::read(&plaintext) else {
         return Err(Unreadable);
     };
-    if tlvs.next_node.is_none() && tlvs.next_scid.is_none() {
+    // A packet that ends here goes nowhere, whatever next hop it names.
+    if (tlvs.next_node.is_none() && tlvs.next_scid.is_none()) || next_hmac == [0; HMAC_BYTES] {
         return Ok(None);
     }
     Ok(Some(HopFields {
@@ -83,19 +87,29 @@ pub fn read_hop_fields(
     }))
 }
 
-/// Field 4 of the hop's `onionmsg_tlv`; `None` for a payload with contents of a type that is even, which only a last hop has.
-fn encrypted_recipient_data(hop_data: &[u8]) -> Result<Option<Vec<u8>>, DecodeError> {
-    match read_onionmsg_tlv(hop_data) {
-        Ok(encrypted) => Ok(Some(encrypted.0)),
+/// A hop's payload, as far as it matters here.
+struct HopPayload {
+    /// Field 4 of `onionmsg_tlv`.
+    encrypted: Vec<u8>,
+    /// The MAC of the packet that goes on; zeros if it ends here.
+    next_hmac: [u8; HMAC_BYTES],
+}
+
+/// `None` for a payload with contents of a type that is even, which only a last hop has.
+fn payload(hop_data: &[u8]) -> Result<Option<HopPayload>, DecodeError> {
+    match read_payload(hop_data) {
+        Ok(payload) => Ok(Some(payload)),
         Err(DecodeError::UnknownRequiredFeature) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
 #[allow(clippy::drop_non_drop, reason = "LDK's TLV macros drop their reader by name")]
-fn read_onionmsg_tlv(mut hop_data: &[u8]) -> Result<WithoutLength<Vec<u8>>, DecodeError> {
+fn read_payload(mut hop_data: &[u8]) -> Result<HopPayload, DecodeError> {
     let mut _reply_path: Option<WithoutLength<Vec<u8>>> = None;
     let mut encrypted: Option<WithoutLength<Vec<u8>>> = None;
     read_tlv_fields!(&mut hop_data, { (2, _reply_path, option), (4, encrypted, option) });
-    encrypted.ok_or(DecodeError::InvalidValue)
+    let next_hmac = Readable::read(&mut hop_data)?;
+    let encrypted = encrypted.ok_or(DecodeError::InvalidValue)?.0;
+    Ok(HopPayload { encrypted, next_hmac })
 }

@@ -174,7 +174,7 @@ proptest! {
 
     #[test]
     fn any_hop_data_is_read_without_panic(hop_data in proptest::collection::vec(any::<u8>(), 0..1400)) {
-        let _ = encrypted_recipient_data(&hop_data);
+        let _ = payload(&hop_data);
         let lsp = Node::new(12);
         let mut onion = onion(&lsp, HopTlvs::forward_to(lsp.id).plaintext().as_bytes().to_vec());
         onion.onion_routing_packet.hop_data = hop_data;

@@ -1,13 +1,20 @@
 use std::collections::HashSet;
 
-use super::{DEADLINE, START, channel, id, part, simple_hold, terms};
+use lightning::types::payment::PaymentHash;
+
+use crate::hold::model::{DEADLINE, START, channel, id, part, terms};
 use crate::hold::{
-    Effect, FailCause, Hold, HoldEvent, HoldOutcome, HoldStateTag, Part, PartState, PartStateTag, RowError,
-    StepError, step,
+    Effect, FailCause, Hold, HoldEvent, HoldOutcome, HoldStateTag, HoldTerms, Part, PartState, PartStateTag,
+    RowError, StepError, step,
 };
 use crate::units::BlockHeight;
 use crate::wake::WakeReason;
 use crate::wire::HoldStateCode;
+
+/// A hold of one hash.
+fn simple_hold() -> Hold {
+    Hold::new(HoldTerms { payment_hashes: vec![PaymentHash([1; 32])], ..terms() })
+}
 
 /// Steps through events, keeping the last step's effects.
 struct Run {

@@ -1,9 +1,9 @@
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
-use super::world::{HTLCS, Op, World};
-use super::{DEADLINE, START, channel, id, part, terms};
-use crate::hold::{Effect, FailCause, Hold, HoldEvent, PartState, step};
+use crate::hold::model::world::{HTLCS, Op, World};
+use crate::hold::model::{channel, id, part, strays};
+use crate::hold::{FailCause, HoldEvent};
 
 fn op() -> impl Strategy<Value = Op> {
     let htlc = || 0..HTLCS;
@@ -71,29 +71,6 @@ proptest! {
     fn no_sequence_of_events_releases_what_it_must_not(
         events in prop::collection::vec((event(), 0u32..8), 0..80),
     ) {
-        let (mut hold, mut now) = (Hold::new(terms()), START);
-        let (mut unblocked, mut given_up) = (false, false);
-        let mut failed = Vec::new();
-        for (event, blocks) in events {
-            now = now.plus(blocks);
-            let Ok(stepped) = step(hold.clone(), event.clone(), now) else { continue };
-            unblocked |= event == HoldEvent::Unblocked && now < DEADLINE;
-            given_up |= event == HoldEvent::Cancelled;
-            for effect in &stepped.effects {
-                match effect {
-                    Effect::Forward { parts } => {
-                        prop_assert!(unblocked && !given_up && now < DEADLINE);
-                        prop_assert!(parts.iter().all(|id| !failed.contains(id)));
-                    }
-                    Effect::Fail { part, .. } => failed.push(*part),
-                    _ => {}
-                }
-            }
-            hold = stepped.hold;
-            let group = hold.group();
-            let rebuilt = Hold::from_row(group.terms.clone(), hold.tag(), hold.cause(), group.parts.clone());
-            prop_assert_eq!(rebuilt, Ok(hold.clone()));
-            prop_assert!(now < DEADLINE || group.parts.iter().all(|part| part.state != PartState::Held));
-        }
+        strays::run(events);
     }
 }

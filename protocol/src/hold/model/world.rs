@@ -7,7 +7,7 @@ use crate::hold::{Effect, FailCause, Hold, HoldEvent, HoldOutcome, Part, PartSta
 use crate::units::BlockHeight;
 use crate::wake::WakeReason;
 
-pub(super) const HTLCS: u8 = 6;
+pub(crate) const HTLCS: u8 = 6;
 
 /// What LDK knows of an HTLC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ enum Htlc {
 
 /// What happens next.
 #[derive(Clone, Debug)]
-pub(super) enum Op {
+pub(crate) enum Op {
     Arrive(u8),
     ArriveLate(u8),
     ArriveOverLimit(u8),
@@ -47,9 +47,9 @@ pub(super) enum Op {
     Retell(usize),
 }
 
-pub(super) struct World {
-    pub(super) hold: Hold,
-    pub(super) now: BlockHeight,
+pub(crate) struct World {
+    pub(crate) hold: Hold,
+    pub(crate) now: BlockHeight,
     memory: BTreeMap<u8, Htlc>,
     disk: BTreeMap<u8, Htlc>,
     effects: VecDeque<Effect>,
@@ -67,7 +67,7 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             hold: Hold::new(terms()),
             now: START,
@@ -87,7 +87,7 @@ impl World {
         }
     }
 
-    pub(super) fn run(&mut self, op: &Op) {
+    pub(crate) fn run(&mut self, op: &Op) {
         match *op {
             Op::Arrive(htlc) => self.arrive(htlc, HoldEvent::PartIntercepted(part(htlc))),
             Op::ArriveLate(htlc) => {
@@ -131,7 +131,7 @@ impl World {
     }
 
     /// Lets everything that can still happen happen: the hold must end as LDK says.
-    pub(super) fn finish(&mut self, payee_claims: bool) {
+    pub(crate) fn finish(&mut self, payee_claims: bool) {
         self.now = self.now.max(DEADLINE);
         self.step(HoldEvent::HeightAdvanced);
         for _ in 0..3 {
