@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use node::NodeError;
+use node::{NodeError, SeedError};
 use protocol::hold::StepError;
 use storage::StorageError;
 
-use crate::config::{ConfigError, SeedError};
+use crate::config::ConfigError;
 use crate::store::StoreError;
 
 /// Errors of the server as a whole. `Display` says what to do; the cause is the `source`.

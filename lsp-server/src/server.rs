@@ -17,7 +17,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, load_seed};
+use crate::config::Config;
 use crate::error::ServerError;
 use crate::mailbox::Mailbox;
 use crate::metrics;
@@ -62,7 +62,7 @@ impl Server {
     /// When any part of the config cannot be used; what stands in the data directory is as it was then.
     pub async fn start(config: Config) -> Result<Arc<Self>, ServerError> {
         metrics::install();
-        let seed = load_seed(&config.seed_path())?;
+        let seed = node::Seed::load(&config.seed_path())?;
         let db = Database::open(&config.database, &[store::MIGRATIONS]).await?;
         match Self::assemble(config, seed, db.clone()).await {
             Ok(server) => Ok(server),

@@ -27,6 +27,7 @@ mod payments;
 mod peers;
 mod run;
 mod seed;
+mod seed_file;
 
 pub use channels::{Balances, Channel, ChannelCarry};
 pub use config::{
@@ -40,6 +41,7 @@ pub use htlcs::{PendingInboundHtlc, PendingState, SleepingHtlc, SleepingSide, in
 pub use onchain::OnChainBalance;
 pub use payments::{InvoiceRequest, OwnPayment, PayRequest};
 pub use seed::Seed;
+pub use seed_file::SeedError;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};

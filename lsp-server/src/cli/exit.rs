@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
+use node::SeedError;
+
 use super::CliError;
 use super::init::InitError;
-use crate::config::SeedError;
 use crate::error::{ServerError, with_causes};
 
 /// The arguments or the config are wrong; clap uses it too.

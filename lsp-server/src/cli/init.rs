@@ -7,15 +7,13 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use bitcoin::Network;
-use node::BitcoindConfig;
+use node::{BitcoindConfig, Seed, SeedError};
 use serde::Serialize;
 
 use super::CliError;
 use super::output::Output;
 use super::table::Fields;
-use crate::config::{
-    CONFIG_FILE, Config, ConfigError, DATABASE_FILE, InitSettings, SEED_FILE, SeedError, create_seed, render,
-};
+use crate::config::{CONFIG_FILE, Config, ConfigError, DATABASE_FILE, InitSettings, SEED_FILE, render};
 
 /// Make a data directory: a commented config, and a new seed.
 ///
@@ -124,7 +122,7 @@ fn make(data_dir: &Path, arguments: Arguments) -> Result<Made, InitError> {
     let config = data_dir.join(CONFIG_FILE);
     let seed = data_dir.join(SEED_FILE);
     write_new(&config, &text).map_err(failed(&config))?;
-    if let Err(error) = create_seed(&seed) {
+    if let Err(error) = Seed::create(&seed) {
         // A config without a seed would stand in the way of the next attempt.
         fs::remove_file(&config).map_err(failed(&config))?;
         return Err(error.into());
@@ -145,7 +143,6 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-    use crate::config::load_seed;
 
     fn arguments() -> Arguments {
         Arguments {
@@ -170,7 +167,7 @@ mod tests {
         let data_dir = dir.path().join("some/where");
         let made = make(&data_dir, arguments()).unwrap();
         assert_eq!((mode(&data_dir), mode(&made.config), mode(&made.seed)), (0o700, 0o600, 0o600));
-        load_seed(&made.seed).unwrap();
+        Seed::load(&made.seed).unwrap();
         let text = fs::read_to_string(&made.config).unwrap();
         let config = Config::parse(&data_dir, &text, []).unwrap();
         assert_eq!((config.lightning.alias.as_str(), config.seed_path()), ("alice", made.seed));

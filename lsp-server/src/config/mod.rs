@@ -5,7 +5,6 @@
 
 mod error;
 mod read;
-mod seed;
 mod setting;
 mod template;
 #[cfg(test)]
@@ -21,7 +20,6 @@ use protocol::units::Msat;
 use storage::DatabaseUrl;
 
 pub use error::{ConfigError, ConfigMistake};
-pub use seed::{SeedError, create_seed, load_seed};
 pub use template::{InitSettings, render};
 
 /// The file with the settings, in the data directory.

@@ -1,5 +1,3 @@
-use std::os::unix::fs::PermissionsExt;
-
 use super::*;
 
 const MINIMAL: &str = r#"
@@ -187,32 +185,4 @@ fn the_defaults_in_comments_are_the_defaults() {
         .replace("{http_listen}", "\"127.0.0.1:8080\"");
     let from_comments = parse(&filled, &[]).unwrap();
     assert_eq!(format!("{from_comments:?}"), format!("{:?}", parse(MINIMAL, &[]).unwrap()));
-}
-
-#[test]
-fn a_seed_is_made_once_for_its_owner_only() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join(SEED_FILE);
-    let made = create_seed(&path).unwrap();
-    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-    assert_eq!(load_seed(&path).unwrap().bytes(), made.bytes());
-    assert!(matches!(create_seed(&path), Err(SeedError::Uncreatable { .. })));
-    assert_eq!(load_seed(&path).unwrap().bytes(), made.bytes());
-}
-
-#[test]
-fn a_seed_that_others_can_read_or_that_is_damaged_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join(SEED_FILE);
-    assert!(matches!(load_seed(&path), Err(SeedError::Unreadable { .. })));
-    create_seed(&path).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
-    let error = load_seed(&path).unwrap_err();
-    assert!(
-        matches!(error, SeedError::Exposed { mode: 0o640, .. }) && error.to_string().contains("0640"),
-        "{error}"
-    );
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-    std::fs::write(&path, "00112233").unwrap();
-    assert!(matches!(load_seed(&path), Err(SeedError::Damaged { .. })));
 }

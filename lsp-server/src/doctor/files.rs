@@ -5,10 +5,11 @@ use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use node::{Seed, SeedError};
 use storage::DatabaseUrl;
 
 use super::{Check, Running};
-use crate::config::{CONFIG_FILE, Config, SeedError, load_seed};
+use crate::config::{CONFIG_FILE, Config};
 use crate::error::with_causes;
 
 /// What every SQLite file begins with.
@@ -56,7 +57,7 @@ pub(super) fn config_file(data_dir: &Path) -> Check {
 
 pub(super) fn seed(config: &Config) -> Check {
     const NAME: &str = "seed";
-    match load_seed(&config.seed_path()) {
+    match Seed::load(&config.seed_path()) {
         Ok(_) => Check::ok(NAME, "for its owner only"),
         Err(error) => {
             let remedy = match &error {
@@ -168,7 +169,7 @@ mod tests {
 
     use super::super::Verdict;
     use super::*;
-    use crate::config::{SEED_FILE, create_seed};
+    use crate::config::SEED_FILE;
 
     fn config(data_dir: &Path) -> Config {
         let text = "network = \"regtest\"\n[bitcoind]\nrpc_url = \"http://127.0.0.1:1\"\nrpc_user = \"u\"\n\
@@ -186,7 +187,7 @@ mod tests {
         }
 
         assert_eq!(seed(&config).verdict, Verdict::Failed);
-        create_seed(&dir.path().join(SEED_FILE)).unwrap();
+        Seed::create(&dir.path().join(SEED_FILE)).unwrap();
         assert_eq!(seed(&config).verdict, Verdict::Ok);
         fs::set_permissions(config.seed_path(), fs::Permissions::from_mode(0o644)).unwrap();
         let exposed = seed(&config);

@@ -40,6 +40,10 @@ pub(super) fn path(data_dir: &Path) -> PathBuf {
     data_dir.join("config.toml")
 }
 
+pub(super) fn seed_path(data_dir: &Path) -> PathBuf {
+    data_dir.join("seed")
+}
+
 pub(super) fn database_path(data_dir: &Path) -> PathBuf {
     data_dir.join("wallet.db")
 }

@@ -3,11 +3,11 @@
 use std::error::Error;
 use std::process::ExitCode;
 
+use node::SeedError;
 use wallet::WalletError;
 
 use super::config::ConfigError;
 use super::init::InitError;
-use super::seed::SeedError;
 
 /// The arguments or the config are wrong; clap uses it too.
 const USAGE: u8 = 2;

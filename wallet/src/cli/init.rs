@@ -5,12 +5,13 @@ use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use node::Seed;
 use serde_json::json;
 use wallet::LspAddress;
 
+use super::config;
 use super::error::CliError;
 use super::output::Output;
-use super::{config, seed};
 
 /// Make a new wallet: a commented config, and a seed for its owner's eyes only.
 #[derive(Debug, clap::Args)]
@@ -47,7 +48,7 @@ pub(crate) enum InitError {
 
 pub(super) fn run(data_dir: &Path, arguments: &Arguments, output: Output) -> Result<(), CliError> {
     let config_path = config::path(data_dir);
-    let seed_path = seed::path(data_dir);
+    let seed_path = config::seed_path(data_dir);
     // A database without its seed is still somebody's money: the seed may turn up again.
     for path in [&config_path, &seed_path, &config::database_path(data_dir)] {
         if path.exists() {
@@ -61,7 +62,7 @@ pub(super) fn run(data_dir: &Path, arguments: &Arguments, output: Output) -> Res
         |source| InitError::Write { path, source }
     };
     DirBuilder::new().recursive(true).mode(0o700).create(data_dir).map_err(failed(data_dir))?;
-    seed::create(&seed_path)?;
+    Seed::create(&seed_path)?;
     let written = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -158,10 +159,10 @@ mod tests {
     fn a_wallet_is_never_overwritten() {
         let folder = tempfile::tempdir().unwrap();
         run(folder.path(), &arguments(), Output { json: false }).unwrap();
-        let before = fs::read(seed::path(folder.path())).unwrap();
+        let before = fs::read(config::seed_path(folder.path())).unwrap();
         let again = run(folder.path(), &arguments(), Output { json: false });
         assert!(matches!(again, Err(CliError::Init(InitError::Exists { .. }))));
-        assert_eq!(fs::read(seed::path(folder.path())).unwrap(), before);
+        assert_eq!(fs::read(config::seed_path(folder.path())).unwrap(), before);
     }
 
     #[test]

@@ -5,7 +5,6 @@ mod config;
 mod error;
 mod init;
 mod output;
-mod seed;
 
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
@@ -14,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use node::Seed;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use wallet::{Step, SystemClock, Wallet};
@@ -101,7 +101,7 @@ async fn run(cli: Cli) -> Result<(), CliError> {
     let mut config = config::load(&cli.data_dir)?;
     config.build_unblock_path |= cli.build_unblock_path;
     config.show_payer |= cli.show_payer;
-    let seed = seed::load(&seed::path(&cli.data_dir))?;
+    let seed = Seed::load(&config::seed_path(&cli.data_dir))?;
     let mut stop = StopSignals::new().map_err(CliError::Signal)?;
     let wallet = tokio::select! {
         wallet = Wallet::open(config, seed, Arc::new(SystemClock)) => wallet?,
