@@ -204,25 +204,27 @@ pub(crate) async fn get(tx: &mut ReadTx, payment_hash: PaymentHash) -> Result<Op
 
 /// The newest payments.
 pub(crate) async fn list(tx: &mut ReadTx) -> Result<Vec<Payment>, StorageError> {
-    let rows = tx
-        .fetch_all(
-            "SELECT * FROM payment ORDER BY created_at DESC, payment_hash LIMIT $1",
-            &values![LIST_MAX],
-        )
-        .await?;
-    rows.into_iter().map(Payment::try_from).collect()
+    all(tx, "SELECT * FROM payment ORDER BY created_at DESC, payment_hash LIMIT $1").await
 }
 
 /// Payments that have not ended, oldest first.
 pub(crate) async fn open(tx: &mut ReadTx) -> Result<Vec<Payment>, StorageError> {
-    let rows = tx
-        .fetch_all(
-            "SELECT * FROM payment WHERE state NOT IN ('settled', 'failed') \
+    all(
+        tx,
+        "SELECT * FROM payment WHERE state NOT IN ('settled', 'failed') \
              ORDER BY created_at, payment_hash LIMIT $1",
-            &values![LIST_MAX],
-        )
-        .await?;
-    rows.into_iter().map(Payment::try_from).collect()
+    )
+    .await
+}
+
+/// Whether a statement about one payment changed it.
+async fn changed(tx: &mut Tx, sql: &'static str, params: &[Value]) -> Result<bool, StorageError> {
+    Ok(tx.execute(sql, params).await? == 1)
+}
+
+/// Every row of a query.
+async fn all(tx: &mut ReadTx, sql: &'static str) -> Result<Vec<Payment>, StorageError> {
+    tx.fetch_all(sql, &values![LIST_MAX]).await?.into_iter().map(Payment::try_from).collect()
 }
 
 /// Goes on from one state to the next. False if the payment was not in `from` (any more): an event came first.
@@ -232,13 +234,12 @@ pub(crate) async fn advance(
     from: PaymentState,
     to: PaymentState,
 ) -> Result<bool, StorageError> {
-    let rows = tx
-        .execute(
-            "UPDATE payment SET state = $3 WHERE payment_hash = $1 AND state = $2",
-            &values![payment_hash.0, from.as_str(), to.as_str()],
-        )
-        .await?;
-    Ok(rows == 1)
+    changed(
+        tx,
+        "UPDATE payment SET state = $3 WHERE payment_hash = $1 AND state = $2",
+        &values![payment_hash.0, from.as_str(), to.as_str()],
+    )
+    .await
 }
 
 /// The LSP granted the hold.
@@ -247,13 +248,12 @@ pub(crate) async fn set_granted(
     payment_hash: PaymentHash,
     deadline: BlockHeight,
 ) -> Result<bool, StorageError> {
-    let rows = tx
-        .execute(
-            "UPDATE payment SET state = 'blocked', deadline = $2 WHERE payment_hash = $1 AND state = 'blocking'",
-            &values![payment_hash.0, deadline.0],
-        )
-        .await?;
-    Ok(rows == 1)
+    changed(
+        tx,
+        "UPDATE payment SET state = 'blocked', deadline = $2 WHERE payment_hash = $1 AND state = 'blocking'",
+        &values![payment_hash.0, deadline.0],
+    )
+    .await
 }
 
 /// The pid was used before, by this wallet before it was reinstalled: the next one.
@@ -272,14 +272,13 @@ pub(crate) async fn set_cancelling(
     payment_hash: PaymentHash,
     reason: &str,
 ) -> Result<bool, StorageError> {
-    let rows = tx
-        .execute(
-            "UPDATE payment SET state = 'cancelling', reason = $2 \
+    changed(
+        tx,
+        "UPDATE payment SET state = 'cancelling', reason = $2 \
              WHERE payment_hash = $1 AND state NOT IN ('cancelling', 'settled', 'failed')",
-            &values![payment_hash.0, reason],
-        )
-        .await?;
-    Ok(rows == 1)
+        &values![payment_hash.0, reason],
+    )
+    .await
 }
 
 /// Paid. Stays, whatever comes later.
@@ -291,14 +290,13 @@ pub(crate) async fn set_settled(
 ) -> Result<bool, StorageError> {
     let fee = Value::try_from(fee.map(|fee| fee.0))?;
     let params = [payment_hash.0.into(), preimage.0.into(), fee];
-    let rows = tx
-        .execute(
-            "UPDATE payment SET state = 'settled', preimage = $2, fee_msat = $3, reason = NULL \
+    changed(
+        tx,
+        "UPDATE payment SET state = 'settled', preimage = $2, fee_msat = $3, reason = NULL \
              WHERE payment_hash = $1 AND state <> 'settled'",
-            &params,
-        )
-        .await?;
-    Ok(rows == 1)
+        &params,
+    )
+    .await
 }
 
 /// LDK gave the payment up. Gives the reason that is stored then: an earlier one, of a cancellation or a refusal, stays. A
@@ -330,14 +328,13 @@ pub(crate) async fn set_failed(
     payment_hash: PaymentHash,
     reason: &str,
 ) -> Result<bool, StorageError> {
-    let rows = tx
-        .execute(
-            "UPDATE payment SET state = 'failed', reason = $2 \
+    changed(
+        tx,
+        "UPDATE payment SET state = 'failed', reason = $2 \
              WHERE payment_hash = $1 AND state NOT IN ('settled', 'failed')",
-            &values![payment_hash.0, reason],
-        )
-        .await?;
-    Ok(rows == 1)
+        &values![payment_hash.0, reason],
+    )
+    .await
 }
 
 /// What the payee said why it will not take it: the reason for the failure that follows.
@@ -346,24 +343,22 @@ pub(crate) async fn note_reason(
     payment_hash: PaymentHash,
     reason: &str,
 ) -> Result<bool, StorageError> {
-    let rows = tx
-        .execute(
-            "UPDATE payment SET reason = $2 \
+    changed(
+        tx,
+        "UPDATE payment SET reason = $2 \
              WHERE payment_hash = $1 AND reason IS NULL AND state NOT IN ('settled', 'failed')",
-            &values![payment_hash.0, reason],
-        )
-        .await?;
-    Ok(rows == 1)
+        &values![payment_hash.0, reason],
+    )
+    .await
 }
 
 /// The payee was quicker than the cancellation: the payment takes its course.
 pub(crate) async fn set_uncancelled(tx: &mut Tx, payment_hash: PaymentHash) -> Result<bool, StorageError> {
-    let rows = tx
-        .execute(
-            "UPDATE payment SET state = 'in_care', reason = NULL \
+    changed(
+        tx,
+        "UPDATE payment SET state = 'in_care', reason = NULL \
              WHERE payment_hash = $1 AND state = 'cancelling'",
-            &values![payment_hash.0],
-        )
-        .await?;
-    Ok(rows == 1)
+        &values![payment_hash.0],
+    )
+    .await
 }
