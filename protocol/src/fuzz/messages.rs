@@ -2,21 +2,7 @@ use lightning::onion_message::packet::OnionMessageContents;
 use lightning::util::ser::Writeable;
 
 use crate::testing::public;
-use crate::wire::{
-    Message, PAYMENT_BLOCK, PAYMENT_BLOCK_ACK, PAYMENT_CANCEL, PAYMENT_PENDING, PAYMENT_REFUSED,
-    PAYMENT_STATUS, PAYMENT_STATUS_REPLY, PAYMENT_UNBLOCK,
-};
-
-const TYPES: [u64; 8] = [
-    PAYMENT_BLOCK,
-    PAYMENT_BLOCK_ACK,
-    PAYMENT_PENDING,
-    PAYMENT_CANCEL,
-    PAYMENT_STATUS,
-    PAYMENT_STATUS_REPLY,
-    PAYMENT_REFUSED,
-    PAYMENT_UNBLOCK,
-];
+use crate::wire::{Message, TYPES};
 
 /// A body of the type that the first byte chooses. What is read is written to bytes that read the same, and no
 /// forged signature verifies.

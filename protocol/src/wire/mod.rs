@@ -43,6 +43,19 @@ pub const PAYMENT_REFUSED: u64 = 75013;
 /// Type of `payment_unblock`, the message by which the payee says yes along the reply path.
 pub const PAYMENT_UNBLOCK: u64 = 75015;
 
+/// Every one of them, for tests and fuzzing.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) const TYPES: [u64; 8] = [
+    PAYMENT_BLOCK,
+    PAYMENT_BLOCK_ACK,
+    PAYMENT_PENDING,
+    PAYMENT_CANCEL,
+    PAYMENT_STATUS,
+    PAYMENT_STATUS_REPLY,
+    PAYMENT_REFUSED,
+    PAYMENT_UNBLOCK,
+];
+
 /// Type of the field `payment_unblock` (the pid) in the `encrypted_data_tlv` of the payer's LSP's hop. Odd, so that a
 /// forwarder that does not know it forwards (BOLT 1, "it's ok to be odd").
 pub const PAYMENT_UNBLOCK_FIELD: u64 = 65551;

@@ -165,17 +165,7 @@ fn debug_hides_the_pid() {
 
 #[test]
 fn the_numbers_are_odd_and_nobody_elses() {
-    let types = [
-        PAYMENT_BLOCK,
-        PAYMENT_BLOCK_ACK,
-        PAYMENT_PENDING,
-        PAYMENT_CANCEL,
-        PAYMENT_STATUS,
-        PAYMENT_STATUS_REPLY,
-        PAYMENT_REFUSED,
-        PAYMENT_UNBLOCK,
-    ];
-    for message_type in types {
+    for message_type in TYPES {
         assert!(message_type % 2 == 1 && message_type >= 64);
         assert!(!(75_540..=75_546).contains(&message_type), "LDK's");
     }

@@ -1,4 +1,5 @@
-//! Tests of the hold: named cases, and properties of any sequence of events.
+//! Tests of the hold: named cases, its rows, and properties of any sequence of events.
 
 mod cases;
 mod properties;
+mod rows;

@@ -3,17 +3,6 @@ use proptest::prelude::*;
 
 use super::*;
 
-const TYPES: [u64; 8] = [
-    PAYMENT_BLOCK,
-    PAYMENT_BLOCK_ACK,
-    PAYMENT_PENDING,
-    PAYMENT_CANCEL,
-    PAYMENT_STATUS,
-    PAYMENT_STATUS_REPLY,
-    PAYMENT_REFUSED,
-    PAYMENT_UNBLOCK,
-];
-
 fn arb_node() -> impl Strategy<Value = PublicKey> {
     (1..=0xfeu8).prop_map(public)
 }
