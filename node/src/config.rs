@@ -7,6 +7,8 @@ use std::time::Duration;
 use bitcoin::Network;
 use bitcoin::secp256k1::PublicKey;
 
+use crate::chain::ChainLimits;
+
 /// How often the chain source is asked for a new tip.
 pub const CHAIN_POLL_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -76,4 +78,6 @@ pub struct LspSettings {
     pub fee_base_msat: u32,
     /// BOLT 7 `fee_proportional_millionths`.
     pub fee_proportional_millionths: u32,
+    /// When the chain source is not to be relied on.
+    pub chain: ChainLimits,
 }

@@ -1,8 +1,10 @@
 //! Intercepted HTLCs: where they came from, letting them go, failing them.
 
+use std::collections::HashSet;
+
 use bitcoin::hashes::{Hash, HashEngine, sha256};
 use bitcoin::secp256k1::PublicKey;
-use lightning::ln::channel_state::InboundHTLCStateDetails;
+use lightning::ln::channel_state::{ChannelDetails, InboundHTLCStateDetails};
 use lightning::ln::channelmanager::InterceptId;
 use lightning::ln::types::ChannelId;
 use lightning_types::payment::PaymentHash;
@@ -33,7 +35,7 @@ pub struct PendingInboundHtlc {
 }
 
 /// LDK's `InboundHTLCStateDetails`, as far as we must tell them apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PendingState {
     /// Waits for its fate: held by us, or by the next hop.
     Committed,
@@ -44,7 +46,7 @@ pub enum PendingState {
 }
 
 /// An unresolved HTLC on a private channel whose peer is not connected: nothing can move it until the peer comes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SleepingHtlc {
     /// The phone.
     pub peer: PublicKey,
@@ -57,7 +59,7 @@ pub struct SleepingHtlc {
 }
 
 /// Whose HTLC a [`SleepingHtlc`] is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SleepingSide {
     /// The phone offered it to us.
     Inbound {
@@ -68,6 +70,29 @@ pub enum SleepingSide {
     },
     /// We offered it to the phone.
     Outbound,
+}
+
+/// What LDK lists as unresolved, at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UnresolvedHtlcs {
+    /// HTLCs that peers offer us on private channels, each with its peer.
+    pub inbound: Vec<(PublicKey, PendingInboundHtlc)>,
+    /// The hashes of the HTLCs that we offer, on any channel.
+    pub outbound: HashSet<PaymentHash>,
+}
+
+fn pending_inbound(details: &ChannelDetails) -> impl Iterator<Item = PendingInboundHtlc> + '_ {
+    let channel_is_shutting_down = crate::channels::is_shutting_down(details);
+    details.pending_inbound_htlcs.iter().map(move |htlc| PendingInboundHtlc {
+        intercept_id: intercept_id(htlc.htlc_id, details.channel_id, details.counterparty.node_id),
+        channel_id: details.channel_id,
+        htlc_id: htlc.htlc_id,
+        payment_hash: htlc.payment_hash,
+        amount: Msat(htlc.amount_msat),
+        expiry: BlockHeight(htlc.cltv_expiry),
+        state: pending_state(htlc.state.as_ref()),
+        channel_is_shutting_down,
+    })
 }
 
 fn pending_state(state: Option<&InboundHTLCStateDetails>) -> PendingState {
@@ -95,23 +120,21 @@ pub fn intercept_id(htlc_id: u64, channel_id: ChannelId, counterparty: PublicKey
 impl Node {
     /// Unresolved HTLCs that `peer` offers us.
     pub fn pending_inbound_htlcs(&self, peer: PublicKey) -> Vec<PendingInboundHtlc> {
-        let mut pending = Vec::new();
-        for details in self.channel_manager.list_channels_with_counterparty(&peer) {
-            let shutting_down = crate::channels::is_shutting_down(&details);
-            for htlc in &details.pending_inbound_htlcs {
-                pending.push(PendingInboundHtlc {
-                    intercept_id: intercept_id(htlc.htlc_id, details.channel_id, peer),
-                    channel_id: details.channel_id,
-                    htlc_id: htlc.htlc_id,
-                    payment_hash: htlc.payment_hash,
-                    amount: Msat(htlc.amount_msat),
-                    expiry: BlockHeight(htlc.cltv_expiry),
-                    state: pending_state(htlc.state.as_ref()),
-                    channel_is_shutting_down: shutting_down,
-                });
+        let channels = self.channel_manager.list_channels_with_counterparty(&peer);
+        channels.iter().flat_map(pending_inbound).collect()
+    }
+
+    /// Unresolved HTLCs on private channels, and the hashes of those that we offer.
+    pub fn unresolved_htlcs(&self) -> UnresolvedHtlcs {
+        let mut unresolved = UnresolvedHtlcs::default();
+        for details in self.channel_manager.list_channels() {
+            unresolved.outbound.extend(details.pending_outbound_htlcs.iter().map(|htlc| htlc.payment_hash));
+            if !details.is_announced {
+                let peer = details.counterparty.node_id;
+                unresolved.inbound.extend(pending_inbound(&details).map(|htlc| (peer, htlc)));
             }
         }
-        pending
+        unresolved
     }
 
     /// Unresolved HTLCs on private channels of peers that are not here.

@@ -29,6 +29,7 @@ mod run;
 mod seed;
 mod seed_file;
 
+pub use chain::{ChainHealth, ChainLimits, ChainTrouble};
 pub use channels::{Balances, Channel, ChannelCarry};
 pub use config::{
     BitcoindConfig, CHAIN_POLL_INTERVAL, FEE_REFRESH_INTERVAL, LspSettings, NodeConfig, RECONNECT_INTERVAL,
@@ -37,7 +38,9 @@ pub use config::{
 pub use error::NodeError;
 pub use event::{Destination, InboundHtlc, InterceptedHtlc, NodeEvent};
 pub use handler::{ForwardVerdict, ForwardedOnion, IncomingMessage, NodeHandler, Replay, ReplyTo};
-pub use htlcs::{PendingInboundHtlc, PendingState, SleepingHtlc, SleepingSide, intercept_id};
+pub use htlcs::{
+    PendingInboundHtlc, PendingState, SleepingHtlc, SleepingSide, UnresolvedHtlcs, intercept_id,
+};
 pub use onchain::OnChainBalance;
 pub use payments::{InvoiceRequest, OwnPayment, PayRequest};
 pub use seed::Seed;
@@ -48,13 +51,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use bitcoin::secp256k1::{PublicKey, Secp256k1};
+use clock::{Clock, SystemClock};
 use lightning::ln::types::ChannelId;
 use lightning::sign::KeysManager;
 use protocol::units::BlockHeight;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use chain::{ChainClient, Fees, PatientChain};
+use chain::{ChainClient, ChainWatch, Fees, PatientChain};
 use handler::HandlerCell;
 use ldk::{
     BumpHandler, ChainMonitor, ChannelManager, Gossip, NetworkGraph, OnionMessenger, PeerManager, Scorer,
@@ -84,6 +88,7 @@ pub struct Node {
     handler: HandlerCell,
     connected: onion::ConnectedPeers,
     block_time_unix: Arc<AtomicU64>,
+    chain_watch: ChainWatch,
     channels_by_scid: RwLock<HashMap<u64, (PublicKey, ChannelId)>>,
     pending_run: Mutex<Option<PendingRun>>,
     stop: watch::Sender<bool>,
@@ -109,6 +114,17 @@ impl Node {
     /// The height of the best chain, as LDK's channel manager knows it.
     pub fn height(&self) -> BlockHeight {
         BlockHeight(self.channel_manager.current_best_block().height)
+    }
+
+    /// How the chain source does. An LSP asks it every few seconds; a phone does not.
+    pub fn chain_health(&self) -> ChainHealth {
+        self.chain_watch.health()
+    }
+
+    /// The height to judge deadlines by: as [`Self::height`], or the most that it can well be by now if the chain source is in
+    /// trouble. Never lower than the former.
+    pub fn cautious_height(&self) -> BlockHeight {
+        self.chain_watch.cautious_height(self.height(), SystemClock.now_unix())
     }
 
     /// The time that the best block claims, in seconds since 1970: LDK judges an invoice's expiry by it.

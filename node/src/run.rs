@@ -58,7 +58,10 @@ impl Node {
         }
         self.spawn(self.clone().keep_connected());
         match self.config.role {
-            Role::Lsp(_) => self.spawn(self.clone().announce()),
+            Role::Lsp(_) => {
+                self.spawn(self.clone().announce());
+                self.spawn(self.clone().watch_chain());
+            }
             Role::Wallet { .. } => self.spawn(self.clone().take_htlcs_at_once()),
         }
         self.spawn(self.clone().follow_chain(chain, chain_tip, header_cache));

@@ -113,6 +113,7 @@ impl Running {
 
 fn lsp_role() -> Role {
     Role::Lsp(LspSettings {
+        chain: node::ChainLimits::of(bitcoin::Network::Regtest),
         cltv_expiry_delta_blocks: CLTV_EXPIRY_DELTA_BLOCKS,
         fee_base_msat: FEE_BASE_MSAT,
         fee_proportional_millionths: 0,

@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use bitcoin::Network;
-use node::{BitcoindConfig, LspSettings, NodeConfig, Role};
+use node::{BitcoindConfig, ChainLimits, LspSettings, NodeConfig, Role};
 use protocol::mailbox::MailboxLimits;
 use protocol::units::Msat;
 use storage::DatabaseUrl;
@@ -40,6 +40,8 @@ pub struct Config {
     pub network: Network,
     /// The chain source.
     pub bitcoind: BitcoindConfig,
+    /// When the chain source is not to be relied on.
+    pub chain: ChainLimits,
     /// The one database.
     pub database: DatabaseUrl,
     /// The Lightning node.
@@ -166,6 +168,7 @@ impl Config {
                 cltv_expiry_delta_blocks: self.lightning.cltv_expiry_delta_blocks,
                 fee_base_msat: self.lightning.fee_base_msat,
                 fee_proportional_millionths: self.lightning.fee_proportional_millionths,
+                chain: self.chain,
             }),
         }
     }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use bitcoin::Network;
-use node::BitcoindConfig;
+use node::{BitcoindConfig, ChainLimits};
 use protocol::deadline::{
     CLTV_EXPIRY_DELTA, FIRST_HOP_BLOCKS_MAX, HOLD_BLOCKS_MAX, HOLD_BLOCKS_MIN, MARGIN, PAYEE_FINAL_BLOCKS,
 };
@@ -28,6 +28,8 @@ const CLTV_EXPIRY_DELTA_MAX: u16 = 1_008;
 const FEE_MILLIONTHS_MAX: u32 = 1_000_000;
 /// LDK drops an incomplete multi-part payment after three ticks of its timer.
 const PAYEE_WAIT_SECS_MAX: u64 = 60;
+/// Slower than this, the estimate of the height would be no bound.
+const BLOCK_SECS_MIN_MAX: u64 = 600;
 /// An ordinary onion message has about so many bytes.
 const MESSAGE_BYTES_MIN: u64 = 1_500;
 /// No hold is longer: its HTLC must fit into what a first hop accepts.
@@ -46,9 +48,11 @@ pub(super) fn config(
     })?;
     let mut all = Settings::new(table, environment);
     let settings = &mut all;
+    let network = settings.required("network", Network::Regtest);
     let config = Config {
         data_dir: data_dir.to_owned(),
-        network: settings.required("network", Network::Regtest),
+        network,
+        chain: chain(settings, network),
         bitcoind: bitcoind(settings),
         database: database(settings, data_dir),
         lightning: lightning(settings),
@@ -92,6 +96,17 @@ fn bitcoind(settings: &mut Settings) -> BitcoindConfig {
     settings.check("bitcoind.rpc_user", !config.rpc_user.is_empty(), || "is empty".to_owned());
     settings.check("bitcoind.rpc_password", !config.rpc_password.is_empty(), || "is empty".to_owned());
     config
+}
+
+fn chain(settings: &mut Settings, network: Network) -> ChainLimits {
+    let usual = ChainLimits::of(network);
+    let limits = ChainLimits {
+        stall_secs: settings.or("chain.stall_secs", usual.stall_secs),
+        ahead_secs_max: settings.or("chain.ahead_secs_max", usual.ahead_secs_max),
+        block_secs_min: settings.or("chain.block_secs_min", usual.block_secs_min),
+    };
+    in_range(settings, "chain.block_secs_min", limits.block_secs_min, (1, BLOCK_SECS_MIN_MAX));
+    limits
 }
 
 /// A relative path is one in the data directory, wherever the server is started from.

@@ -31,6 +31,17 @@ fn the_least_config_has_defaults_for_the_rest() {
     assert_eq!(config.mailbox, MailboxLimits::default());
     assert!(!config.push.allow_private_addresses);
     assert_eq!(config.metrics.listen, None);
+    assert_eq!(config.chain.stall_secs, 0, "on regtest blocks come when somebody makes one");
+}
+
+#[test]
+fn a_chain_that_stands_still_is_noticed_wherever_blocks_come_by_themselves() {
+    let text = MINIMAL.replace("regtest", "bitcoin");
+    assert_eq!(parse(&text, &[]).unwrap().chain.stall_secs, 7_200);
+    let set = [("LSP__CHAIN__STALL_SECS", "0"), ("LSP__CHAIN__BLOCK_SECS_MIN", "601")];
+    let expected = ["LSP__CHAIN__BLOCK_SECS_MIN: is 601: expected 1 to 600"];
+    assert_eq!(mistakes(&text, &set), expected);
+    assert_eq!(parse(&text, &set[..1]).unwrap().chain.stall_secs, 0);
 }
 
 #[test]

@@ -21,7 +21,7 @@ use storage::Database;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::chain::{Broadcaster, ChainClient, Fees, PatientChain, safe_height};
+use crate::chain::{Broadcaster, ChainClient, ChainLimits, ChainWatch, Fees, PatientChain, safe_height};
 use crate::config::{NodeConfig, Role};
 use crate::error::NodeError;
 use crate::gossip::{AnnouncedOutputs, KeptUpdates};
@@ -87,10 +87,11 @@ impl Node {
             scorer.clone(),
             ProbabilisticScoringFeeParameters::default(),
         ));
-        let lsp = match &config.role {
-            Role::Lsp(_) => None,
-            Role::Wallet { lsp, .. } => Some(*lsp),
+        let (lsp, chain_limits) = match &config.role {
+            Role::Lsp(settings) => (None, settings.chain),
+            Role::Wallet { lsp, .. } => (Some(*lsp), ChainLimits::of(config.network)),
         };
+        let chain_watch = ChainWatch::new(config.network, chain_limits);
         let message_router = Arc::new(MessageRouter::new(graph.clone(), keys.clone(), lsp));
 
         let persister = MonitorPersister::new(
@@ -227,6 +228,7 @@ impl Node {
             bump_handler,
             handler,
             connected,
+            chain_watch,
             block_time_unix: Arc::new(AtomicU64::new(u64::from(chain_tip.header.time))),
             channels_by_scid: RwLock::default(),
             pending_run: Mutex::new(Some(PendingRun { sockets, broadcasts, chain, chain_tip, header_cache })),
