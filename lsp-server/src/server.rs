@@ -7,7 +7,7 @@ use bitcoin::secp256k1::PublicKey;
 use futures::future::BoxFuture;
 use node::{ForwardVerdict, ForwardedOnion, IncomingMessage, Node, NodeEvent, NodeHandler, Replay, ReplyTo};
 use notifier::{Ambient, PushGateway, UnifiedPushGateway, UrlClient, UrlClientConfig, WebhookGateway};
-use protocol::api::admin::{HoldDetail, HoldSummary};
+use protocol::api::admin::{HoldDetail, HoldSummary, HoldsCheck};
 use protocol::deadline::{HOLD_BLOCKS_MIN, HoldLimits};
 use protocol::ids::{Pid, PidHash};
 use protocol::units::BlockHeight;
@@ -131,7 +131,7 @@ impl Server {
             tokio::spawn(payments.clone().run_sleepers()),
             tokio::spawn(mailbox.clone().run()),
             tokio::spawn(waker.clone().run()),
-            tokio::spawn(metrics::run_refresh(db.clone())),
+            tokio::spawn(metrics::run_refresh(db.clone(), node.clone(), clock.clone())),
         ];
         let loops = Mutex::new(loops);
         tracing::info!(node_id = %node.node_id(), height = %node.height(), "the server is up");
@@ -200,7 +200,7 @@ impl Server {
                     let rows = if include_ended {
                         holds::newest(tx, HOLDS_LISTED_MAX).await?
                     } else {
-                        holds::live(tx).await?
+                        holds::live(tx).await?.rows
                     };
                     let mut summaries = Vec::with_capacity(rows.len());
                     for row in rows {
@@ -242,6 +242,20 @@ impl Server {
                 })
             })
             .await
+    }
+
+    /// Compares the database with LDK now, and says what they did not agree on.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn check_holds(&self) -> Result<HoldsCheck, ServerError> {
+        Ok(self.payments.check().await?)
+    }
+
+    /// What an operator should look at now, in words.
+    pub fn alarms(&self) -> Vec<String> {
+        let chain = self.node.chain_health().trouble.map(|trouble| format!("the chain: {trouble}"));
+        chain.into_iter().chain(self.payments.alarms()).collect()
     }
 
     /// Unblocks as if the payee had.

@@ -11,7 +11,7 @@ use axum::http::header::RETRY_AFTER;
 use axum::response::IntoResponse;
 use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
 use futures::future::{BoxFuture, FutureExt};
-use node::NodeError;
+use node::{ChainTrouble, NodeError};
 use notifier::{Ambient, GatewayKind, PushTarget, UrlClient, UrlClientConfig, WebhookGateway};
 use protocol::units::BlockHeight;
 use storage::{Database, DatabaseUrl};
@@ -130,6 +130,7 @@ pub(crate) struct FakeNode {
     pub(crate) height: AtomicU64,
     pub(crate) chain_height: Mutex<Option<u32>>,
     pub(crate) chain_questions: AtomicU64,
+    pub(crate) chain_trouble: Mutex<Option<ChainTrouble>>,
     random: AtomicU64,
 }
 
@@ -146,6 +147,7 @@ impl FakeNode {
             height: AtomicU64::new(100),
             chain_height: Mutex::new(Some(100)),
             chain_questions: AtomicU64::new(0),
+            chain_trouble: Mutex::new(None),
             random: AtomicU64::new(1),
         })
     }
@@ -253,6 +255,10 @@ impl PublicNode for FakeNode {
 
     fn height(&self) -> BlockHeight {
         BlockHeight(self.height.load(Ordering::Relaxed) as u32)
+    }
+
+    fn chain_trouble(&self) -> Option<ChainTrouble> {
+        *self.chain_trouble.lock().unwrap()
     }
 
     fn chain_height(&self) -> BoxFuture<'_, Result<BlockHeight, NodeError>> {

@@ -26,6 +26,13 @@ pub const SETTLE_BLOCKS: u32 = 36;
 /// A settle window of this many blocks or fewer is worth an `expiry_soon` wake: half of what is left by default.
 pub const EXPIRY_SOON_BLOCKS: u32 = 54;
 
+/// So many blocks before a hold's deadline its payer is woken if anything is still held, so that the phone is there, or has just
+/// been, when the HTLCs come back.
+pub const DEADLINE_NEAR_BLOCKS: u32 = 2;
+/// A settle window of this many blocks or fewer is an alarm for the operator: about six hours until LDK closes the channel of a
+/// phone that does not come. Above it the wakes have had at least as long again.
+pub const CLOSE_ALARM_BLOCKS: u32 = 36;
+
 /// What an LSP grants, in blocks from now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HoldLimits {

@@ -13,7 +13,8 @@ coded_enum! {
         PaymentSettled = "payment_settled",
         /// The payment failed: the phone must take the failed HTLC off its channel.
         PaymentFailed = "payment_failed",
-        /// An HTLC on the phone's channel is so near its expiry that the channel is at risk.
+        /// An HTLC on the phone's channel is so near its expiry that the channel is at risk; or one that is held fails back in a
+        /// block or two.
         ExpirySoon = "expiry_soon",
     }
 }

@@ -3,7 +3,7 @@
 //! `init`, `run` and `doctor` work on the data directory; everything else asks the running server over its admin API.
 
 mod amounts;
-mod client;
+pub(crate) mod client;
 mod commands;
 mod error;
 mod exit;

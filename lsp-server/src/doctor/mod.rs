@@ -7,9 +7,11 @@ mod settings;
 
 use std::path::Path;
 
+use protocol::api::admin::NodeInfo;
 use serde::Serialize;
 use tokio::net::UnixStream;
 
+use crate::cli::client::AdminClient;
 use crate::clock::Clock;
 use crate::config::{ADMIN_SOCKET_FILE, Config};
 use crate::error::with_causes;
@@ -90,11 +92,31 @@ pub async fn examine(data_dir: &Path, clock: &dyn Clock) -> Vec<Check> {
     checks.push(files::disk_space(&config));
     checks.extend(bitcoind::examine(&config, clock).await);
     checks.extend(ports::examine(&config, running));
-    checks.push(match running {
-        Running::Yes => Check::ok("server", "it runs, and answers on its admin socket"),
-        Running::No => Check::ok("server", "it does not run"),
-    });
+    match running {
+        Running::Yes => checks.extend(alarms(data_dir).await),
+        Running::No => checks.push(Check::ok("server", "it does not run")),
+    }
     checks
+}
+
+/// What the running server itself is worried about.
+async fn alarms(data_dir: &Path) -> Vec<Check> {
+    const NAME: &str = "server";
+    let asked = async { AdminClient::new(data_dir)?.get::<NodeInfo>("/v1/node").await };
+    match asked.await {
+        Err(error) => vec![Check::warning(
+            NAME,
+            format!("it runs, and does not answer: {}", with_causes(&error)),
+            "see its log",
+        )],
+        Ok(info) if info.alarms.is_empty() => {
+            vec![Check::ok(NAME, "it runs, and answers on its admin socket")]
+        }
+        Ok(info) => {
+            let check = |alarm| Check::warning("alarm", alarm, "see `At 3 a.m.` in docs/operations.md");
+            info.alarms.into_iter().map(check).collect()
+        }
+    }
 }
 
 #[cfg(test)]

@@ -23,6 +23,8 @@ macro_rules! table {
     };
 }
 
+const RECONCILE_BOUNDS: &[f64] = &[0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0];
+
 table! {
     /// Writes of any kind that wait for the database's writer.
     DATABASE_QUEUED_WRITES: "lightning_rod_database_queued_writes", Kind::Gauge, Count, [];
@@ -32,4 +34,28 @@ table! {
     DATABASE_WRITES: "lightning_rod_database_writes_total", Kind::Counter, Count, ["what"];
     /// Bytes of the values of LDK's and the on-chain wallet's writes.
     DATABASE_KV_BYTES: "lightning_rod_database_kv_bytes_total", Kind::Counter, Bytes, [];
+    /// 1 for what is wrong with the chain source, else 0.
+    CHAIN_TROUBLE: "lightning_rod_chain_trouble", Kind::Gauge, Count, ["kind"];
+    /// Heights: what this node has processed (node), bitcoind's tip (bitcoind), and what deadlines are judged by (cautious).
+    CHAIN_HEIGHT: "lightning_rod_chain_height", Kind::Gauge, Count, ["of"];
+    /// How long ago bitcoind's newest block came.
+    CHAIN_TIP_AGE_SECONDS: "lightning_rod_chain_tip_age_seconds", Kind::Gauge, Seconds, [];
+    /// How long a comparison of holds with LDK took: of all of them (full), or of those that something may move (moving).
+    RECONCILE_SECONDS: "lightning_rod_reconcile_seconds", Kind::Histogram(RECONCILE_BOUNDS), Seconds, ["pass"];
+    /// Differences between the database and LDK, by kind; see `holds check`.
+    RECONCILE_DIFFERENCES: "lightning_rod_reconcile_differences_total", Kind::Counter, Count, ["kind"];
+    /// Holds that are not over, by state.
+    HOLDS: "lightning_rod_holds", Kind::Gauge, Count, ["state"];
+    /// HTLCs under holds that are on their payers' channels, by state.
+    PARTS: "lightning_rod_hold_parts", Kind::Gauge, Count, ["state"];
+    /// What is held, in millisatoshi.
+    HELD_MSAT: "lightning_rod_held_msat", Kind::Gauge, Count, [];
+    /// Rows of a table that are not over.
+    UNFINISHED_ROWS: "lightning_rod_unfinished_rows", Kind::Gauge, Count, ["row"];
+    /// How long the oldest row of a kind has been as it is; 0 if there is none.
+    OLDEST_AGE_SECONDS: "lightning_rod_oldest_age_seconds", Kind::Gauge, Seconds, ["row"];
+    /// Blocks until the nearest deadline that something is held under; +Inf if nothing is held.
+    BLOCKS_TO_DEADLINE: "lightning_rod_blocks_to_deadline", Kind::Gauge, Count, [];
+    /// Blocks until LDK closes the channel of a phone that does not come; +Inf if it waits for none.
+    BLOCKS_TO_CLOSE: "lightning_rod_blocks_to_close", Kind::Gauge, Count, [];
 }

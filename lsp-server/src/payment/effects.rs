@@ -38,6 +38,10 @@ impl Payments {
         if let Some(refusal) = &stepped.refused {
             tracing::debug!(%refusal, "the event did not apply");
         }
+        if let Some((kind, part)) = &stepped.unasked {
+            let detail = format!("{} of {}", part.payment_hash, part.inbound_amount);
+            self.note(*kind, part.intercept_id.to_string(), detail);
+        }
         if !stepped.forward.is_empty() {
             storage::crash_point!("before_release");
             for part in &stepped.forward {

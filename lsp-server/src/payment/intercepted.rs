@@ -11,7 +11,8 @@ use protocol::hold::{FailCause, HoldEvent, Part, PartState};
 use protocol::ids::PidHash;
 use storage::{ReadTx, Tx};
 
-use super::step::{StepContext, step_in};
+use super::differences::DifferenceKind;
+use super::step::{Select, StepContext, step_in};
 use super::{PaymentLimits, Payments, lock};
 use crate::store::holds::{self, HoldRow, PayerUsage};
 use crate::store::{StoreError, parts};
@@ -44,6 +45,15 @@ impl Payments {
             Replay
         })?;
         match self.held_by(&htlc, &candidates) {
+            Some(held) if is_other(&held.part, &htlc) => {
+                let (id, detail) = (held.part.intercept_id, "LDK told of it with other contents".to_owned());
+                self.note(DifferenceKind::ContentsDiffer, id.to_string(), detail);
+                self.step_and_act(
+                    "part_contradicted",
+                    Select::Hold(held.hold_id),
+                    HoldEvent::PartContradicted(id),
+                );
+            }
             Some(held) => self.hold(held),
             None => self.let_go(htlc),
         }
@@ -97,6 +107,15 @@ impl Payments {
         storage::crash_point!("htlc_queued");
         self.act_on(commit);
     }
+}
+
+/// Whether LDK's HTLC is another than the part that was stored under its id.
+fn is_other(part: &Part, htlc: &InterceptedHtlc) -> bool {
+    part.payment_hash != htlc.payment_hash
+        || part.inbound_amount != htlc.inbound_amount
+        || part.outbound_amount != htlc.outbound_amount
+        || part.outgoing_expiry != htlc.outgoing_expiry
+        || part.next_hop_scid != htlc.next_hop_scid
 }
 
 async fn candidates(

@@ -5,6 +5,9 @@
 //! every hold ends. `payee` is the other side: an HTLC for a phone that is asleep. `sleepers` wakes phones for any other HTLC that
 //! nothing but their coming can move.
 
+mod audit;
+mod closes;
+mod differences;
 mod effects;
 mod intercepted;
 mod node;
@@ -32,8 +35,11 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::clock::Clock;
 use crate::mailbox::Mailbox;
+use crate::store::wakes::WakeKey;
 use crate::tasks::Tasks;
 use crate::wake::Waker;
+use closes::Closes;
+use differences::{Differences, Suspicions};
 pub use node::PaymentNode;
 use routes::Routes;
 use step::Select;
@@ -78,6 +84,13 @@ pub struct Payments {
     payee_waits: Arc<Semaphore>,
     /// The height that the holds were last compared at.
     reconciled_at: Mutex<Option<BlockHeight>>,
+    differences: Mutex<Differences>,
+    closes: Mutex<Closes>,
+    /// HTLCs that no live hold has.
+    strange_htlcs: Mutex<Suspicions<InterceptId>>,
+    /// Wakes that a hold's row asks for and that are not open, and the other way round.
+    lacking_wakes: Mutex<Suspicions<(i64, WakeKey)>>,
+    needless_wakes: Mutex<Suspicions<WakeKey>>,
     rescan: Notify,
 }
 
@@ -111,6 +124,11 @@ impl Payments {
             latencies_micros: Mutex::default(),
             payee_waits,
             reconciled_at: Mutex::default(),
+            differences: Mutex::default(),
+            closes: Mutex::default(),
+            strange_htlcs: Mutex::default(),
+            lacking_wakes: Mutex::default(),
+            needless_wakes: Mutex::default(),
             rescan: Notify::new(),
         })
     }

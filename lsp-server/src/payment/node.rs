@@ -4,7 +4,10 @@ use bitcoin::secp256k1::PublicKey;
 use futures::future::BoxFuture;
 use lightning::ln::channelmanager::InterceptId;
 use lightning::ln::types::ChannelId;
-use node::{Channel, ChannelCarry, Node, NodeError, PendingInboundHtlc, ReplyTo, SleepingHtlc};
+use node::{
+    ChainTrouble, Channel, ChannelCarry, Node, NodeError, PendingInboundHtlc, ReplyTo, SleepingHtlc,
+    UnresolvedHtlcs,
+};
 use protocol::units::{BlockHeight, Msat};
 use protocol::wire::Message;
 
@@ -27,6 +30,22 @@ pub trait PaymentNode: Send + Sync + 'static {
 
     /// Unresolved HTLCs that `peer` offers us.
     fn pending_inbound_htlcs(&self, peer: PublicKey) -> Vec<PendingInboundHtlc>;
+
+    /// Unresolved HTLCs on private channels, and the hashes of those that we offer. By default none: what nobody lists is never
+    /// found to be without a row.
+    fn unresolved_htlcs(&self) -> UnresolvedHtlcs {
+        UnresolvedHtlcs::default()
+    }
+
+    /// The height to judge deadlines by while the chain source is in trouble; else, and by default, [`Self::height`].
+    fn cautious_height(&self) -> BlockHeight {
+        self.height()
+    }
+
+    /// Why the chain cannot be relied on, if it cannot.
+    fn chain_trouble(&self) -> Option<ChainTrouble> {
+        None
+    }
 
     /// Unresolved HTLCs on private channels of peers that are not here.
     fn sleeping_htlcs(&self) -> Vec<SleepingHtlc>;
@@ -91,6 +110,18 @@ impl PaymentNode for Node {
 
     fn pending_inbound_htlcs(&self, peer: PublicKey) -> Vec<PendingInboundHtlc> {
         Self::pending_inbound_htlcs(self, peer)
+    }
+
+    fn unresolved_htlcs(&self) -> UnresolvedHtlcs {
+        Self::unresolved_htlcs(self)
+    }
+
+    fn cautious_height(&self) -> BlockHeight {
+        Self::cautious_height(self)
+    }
+
+    fn chain_trouble(&self) -> Option<ChainTrouble> {
+        self.chain_health().trouble
     }
 
     fn sleeping_htlcs(&self) -> Vec<SleepingHtlc> {

@@ -1,4 +1,7 @@
 //! Holds against LDK's list of pending HTLCs: the task that moves every hold to its end.
+//!
+//! Each second, and at each event, the holds are looked at that something may move now. At each block, and every ten seconds, it is
+//! all of them, and both ways: see `audit`.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -8,17 +11,25 @@ use bitcoin::secp256k1::PublicKey;
 use lightning::ln::channelmanager::InterceptId;
 use lightning::ln::types::ChannelId;
 use node::{PendingInboundHtlc, PendingState};
+use protocol::api::admin::HoldsCheck;
+use protocol::deadline::DEADLINE_NEAR_BLOCKS;
 use protocol::hold::{Hold, HoldEvent, Part, PartState};
+use protocol::units::BlockHeight;
 
+use super::differences::DifferenceKind;
 use super::step::Select;
 use super::{Payments, lock};
-use crate::store::holds::{self, HoldRow};
-use crate::store::{StoreError, parts};
+use crate::metrics::names;
+use crate::store::holds::{self, HoldRow, Loaded};
+use crate::store::{StoreError, parts, wakes};
 
-/// The longest pause between two rescans; every event of a channel or a peer asks for one at once.
+/// The longest pause between two looks; every event of a channel or a peer asks for one at once.
 const RESCAN_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A part that LDK does not list may be between two of its maps: it counts as gone after this many rescans.
+/// The longest pause between two looks at all holds.
+const FULL_PASS_INTERVAL: Duration = Duration::from_secs(10);
+
+/// A part that LDK does not list may be between two of its maps: it counts as gone after so many looks.
 const MISSING_SCANS_MIN: u32 = 2;
 
 /// Twice the 2016 blocks that an HTLC can live at most, in seconds.
@@ -30,19 +41,31 @@ struct PayerChannels {
     channel_ids: HashSet<ChannelId>,
 }
 
+/// What a look has seen of LDK.
+#[derive(Default)]
+struct Look {
+    payers: HashMap<PublicKey, PayerChannels>,
+    parts: HashSet<InterceptId>,
+}
+
 impl Payments {
     /// Steps every live hold with `Restarted`: what was decided before a crash is done again. Before LDK's events start.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn restart(self: &Arc<Self>) -> Result<(), StoreError> {
-        let rows: Vec<HoldRow> = self.db.read("holds_live", |tx| Box::pin(holds::live(tx))).await?;
-        tracing::info!(live_holds = rows.len(), "holds loaded");
+        let loaded = self.db.read("holds_live", |tx| Box::pin(holds::live(tx))).await?;
+        tracing::info!(live_holds = loaded.rows.len(), "holds loaded");
+        self.note_unreadable(&loaded);
         self.load_known_parts().await?;
-        for row in rows {
-            let stepped =
-                self.submit_step("restarted", Select::Hold(row.hold_id), HoldEvent::Restarted).await?;
-            stepped.into_iter().for_each(|stepped| self.act(stepped, None));
+        // Queued together, so committed together.
+        let commits: Vec<_> = loaded
+            .rows
+            .iter()
+            .map(|row| self.submit_step("restarted", Select::Hold(row.hold_id), HoldEvent::Restarted))
+            .collect();
+        for commit in commits {
+            commit.await?.into_iter().for_each(|stepped| self.act(stepped, None));
         }
         Ok(())
     }
@@ -60,36 +83,101 @@ impl Payments {
 
     /// Rescans for ever; takes no input and is idempotent.
     pub async fn run_reconcile(self: Arc<Self>) {
+        let mut full_at = None::<Duration>;
         loop {
             tokio::select! {
                 () = self.rescan.notified() => {},
                 () = self.clock.sleep(RESCAN_INTERVAL) => {},
             }
-            if let Err(error) = self.reconcile().await {
-                tracing::error!(%error, "holds cannot be compared with LDK");
+            let now = self.clock.elapsed();
+            let is_new_height = *lock(&self.reconciled_at) != Some(self.node.cautious_height());
+            let is_full =
+                is_new_height || full_at.is_none_or(|at| now.saturating_sub(at) >= FULL_PASS_INTERVAL);
+            let outcome = if is_full { self.reconcile().await } else { self.reconcile_moving().await };
+            let pass = if is_full { "full" } else { "moving" };
+            names::RECONCILE_SECONDS
+                .record(self.clock.elapsed().saturating_sub(now).as_secs_f64(), &[("pass", pass)]);
+            match outcome {
+                Ok(()) if is_full => full_at = Some(now),
+                Ok(()) => {}
+                Err(error) => tracing::error!(%error, "holds cannot be compared with LDK"),
             }
         }
     }
 
-    /// One pass: compares every live hold with LDK's list, and steps those that differ or that a new block concerns. What
-    /// follows from that is done by tasks.
+    /// One full pass: compares every live hold with LDK's list, and LDK's list with them, and steps those that differ or that a
+    /// new block concerns. What follows from that is done by tasks.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn reconcile(self: &Arc<Self>) -> Result<(), StoreError> {
-        let height = self.node.height();
+        self.full_pass().await.map(drop)
+    }
+
+    /// One full pass, for somebody who asks whether anything is odd.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn check(self: &Arc<Self>) -> Result<HoldsCheck, StoreError> {
+        let (live_holds, pending_htlcs) = self.full_pass().await?;
+        let differences = lock(&self.differences);
+        Ok(HoldsCheck {
+            checked_at: self.clock.now_unix(),
+            live_holds,
+            pending_htlcs,
+            counts: differences.counts(),
+            newest: differences.newest(),
+        })
+    }
+
+    /// Answers how many holds are live, and how many unresolved HTLCs of phones LDK lists.
+    async fn full_pass(self: &Arc<Self>) -> Result<(usize, usize), StoreError> {
+        let height = self.node.cautious_height();
+        let (loaded, open) = self
+            .db
+            .read("holds_live", |tx| {
+                Box::pin(async move {
+                    let loaded = holds::live(tx).await?;
+                    let open: HashSet<_> = wakes::open_of_live_holds(tx).await?.into_iter().collect();
+                    Ok::<_, StoreError>((loaded, open))
+                })
+            })
+            .await?;
+        self.note_unreadable(&loaded);
+        let look = self.look_at(&loaded.rows, height);
+        lock(&self.missing).retain(|id, _| look.parts.contains(id));
+        // An id that no live hold has and no payer's channel lists is history.
+        let is_pending = |id| look.payers.values().any(|channels| channels.pending.contains_key(&id));
+        lock(&self.routes).retain_told(|id| look.parts.contains(&id) || is_pending(id));
+        let pending_htlcs = self.audit_htlcs(&look.parts);
+        self.audit_wakes(&loaded.rows, &open).await?;
+        *lock(&self.reconciled_at) = Some(height);
+        Ok((loaded.rows.len(), pending_htlcs))
+    }
+
+    /// A look at the holds that something may move now.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn reconcile_moving(self: &Arc<Self>) -> Result<(), StoreError> {
+        let height = self.node.cautious_height();
+        let loaded = self.db.read("holds_moving", move |tx| Box::pin(holds::moving(tx, height))).await?;
+        self.look_at(&loaded.rows, height);
+        Ok(())
+    }
+
+    fn look_at(self: &Arc<Self>, rows: &[HoldRow], height: BlockHeight) -> Look {
         let height_advanced = *lock(&self.reconciled_at) != Some(height);
-        let rows: Vec<HoldRow> = self.db.read("holds_live", |tx| Box::pin(holds::live(tx))).await?;
-        let mut payers: HashMap<PublicKey, PayerChannels> = HashMap::new();
-        let mut seen = HashSet::new();
-        for row in &rows {
-            let payer = row.hold.group().terms.payer;
-            let channels = payers.entry(payer).or_insert_with(|| self.payer_channels(payer));
-            if height_advanced {
+        let mut look = Look::default();
+        for row in rows {
+            let group = row.hold.group();
+            let payer = group.terms.payer;
+            let channels = look.payers.entry(payer).or_insert_with(|| self.payer_channels(payer));
+            if is_due(&row.hold, height, height_advanced) {
                 self.step_and_act("height_advanced", Select::Hold(row.hold_id), HoldEvent::HeightAdvanced);
             }
-            for part in row.hold.group().parts.iter().filter(|part| part.is_live()) {
-                seen.insert(part.intercept_id);
+            for part in group.parts.iter().filter(|part| part.is_live()) {
+                look.parts.insert(part.intercept_id);
                 if let Some(event) = self.compare(part, channels) {
                     self.step_and_act("reconciled", Select::Hold(row.hold_id), event);
                 }
@@ -98,12 +186,14 @@ impl Payments {
                 self.step_and_act("release", Select::Hold(row.hold_id), HoldEvent::HeightAdvanced);
             }
         }
-        lock(&self.missing).retain(|id, _| seen.contains(id));
-        // An id that no live hold has and no payer's channel lists is history.
-        let is_pending = |id| payers.values().any(|channels| channels.pending.contains_key(&id));
-        lock(&self.routes).retain_told(|id| seen.contains(&id) || is_pending(id));
-        *lock(&self.reconciled_at) = Some(height);
-        Ok(())
+        look
+    }
+
+    fn note_unreadable(&self, loaded: &Loaded) {
+        for (hold_id, error) in &loaded.unreadable {
+            let detail = crate::error::with_causes(error);
+            self.note(DifferenceKind::UnreadableHold, format!("hold {hold_id}"), detail);
+        }
     }
 
     fn payer_channels(&self, payer: PublicKey) -> PayerChannels {
@@ -124,6 +214,10 @@ impl Payments {
         let id = part.intercept_id;
         if let Some(htlc) = channels.pending.get(&id) {
             lock(&self.missing).remove(&id);
+            if let Some(detail) = contradiction(part, htlc) {
+                self.note(DifferenceKind::ContentsDiffer, id.to_string(), detail);
+                return (part.state == PartState::Held).then_some(HoldEvent::PartContradicted(id));
+            }
             return match (part.state, htlc.state) {
                 (PartState::Held, PendingState::Committed) if htlc.channel_is_shutting_down => {
                     Some(HoldEvent::PayerChannelClosing(htlc.channel_id))
@@ -149,7 +243,11 @@ impl Payments {
             PartState::Failing(_) | PartState::FailedBack(_) => {
                 Some(HoldEvent::PartOffChannel { id, settled: false })
             }
-            PartState::Held if channel_is_open => Some(HoldEvent::PartUnknownToLdk(id)),
+            PartState::Held if channel_is_open => {
+                let detail = format!("{} of {}", part.payment_hash, part.inbound_amount);
+                self.note(DifferenceKind::PartWithoutHtlc, id.to_string(), detail);
+                Some(HoldEvent::PartUnknownToLdk(id))
+            }
             PartState::Held => Some(HoldEvent::PayerChannelClosing(part.inbound_channel_id)),
             PartState::Releasing if channel_is_open => Some(HoldEvent::PartOffChannel { id, settled: false }),
             // The channel is closed and the next hop has not answered: LDK tells of the claim, or the HTLC times out.
@@ -169,3 +267,34 @@ impl Payments {
         held > 0 && lock(&self.routes).carriable(&*self.node, hold).len() == held
     }
 }
+
+/// Whether a block, or the time that passed since the last one, may move the hold.
+fn is_due(hold: &Hold, height: BlockHeight, height_advanced: bool) -> bool {
+    let group = hold.group();
+    let has_held = group.held().next().is_some();
+    let is_overdue = height >= group.terms.deadline && (has_held || matches!(hold, Hold::Waiting(_)));
+    let is_near = height.plus(DEADLINE_NEAR_BLOCKS) >= group.terms.deadline;
+    let is_moving =
+        (matches!(hold, Hold::Unblocked(_)) && has_held) || group.parts.iter().any(Part::waits_for_payer);
+    is_overdue || (height_advanced && (is_near || is_moving))
+}
+
+/// In what LDK's HTLC is not the part, if it is not.
+fn contradiction(part: &Part, htlc: &PendingInboundHtlc) -> Option<String> {
+    let differs = |what: &str, row: &dyn std::fmt::Display, ldk: &dyn std::fmt::Display| {
+        Some(format!("{what}: {row} in the database, {ldk} in LDK"))
+    };
+    if part.payment_hash != htlc.payment_hash {
+        return differs("payment hash", &part.payment_hash, &htlc.payment_hash);
+    }
+    if part.inbound_amount != htlc.amount {
+        return differs("amount", &part.inbound_amount, &htlc.amount);
+    }
+    match part.inbound_expiry {
+        Some(expiry) if expiry != htlc.expiry => differs("expiry", &expiry, &htlc.expiry),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

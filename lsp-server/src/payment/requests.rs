@@ -6,6 +6,7 @@ mod tests;
 use std::sync::Arc;
 
 use bitcoin::secp256k1::PublicKey;
+use lightning_types::payment::PaymentHash;
 use node::ReplyTo;
 use protocol::deadline::{self, DeadlineError};
 use protocol::hold::{HoldEvent, HoldTerms};
@@ -45,12 +46,17 @@ impl Payments {
 
     /// Grants or refuses a hold. What is acknowledged is durable.
     async fn block(&self, block: &PaymentBlock) -> PaymentBlockAck {
-        let answer = match self.judge(block) {
-            Err(reason) => Err(reason),
-            Ok(granted) => self.store_block(block, granted).await.unwrap_or_else(|error| {
+        let answer = if block.verify(&self.node.node_id()).is_err() {
+            Err(RefusalReason::BadSignature)
+        } else {
+            let answer = match self.judge(block) {
+                Ok(granted) => self.store_block(block, granted).await,
+                Err(reason) => self.granted_before(block).await.map(|granted| granted.ok_or(reason)),
+            };
+            answer.unwrap_or_else(|error| {
                 tracing::error!(%error, "a block request could not be stored");
                 Err(RefusalReason::Unavailable)
-            }),
+            })
         };
         let (pid_hash, payer) = (block.pid_hash, block.payer);
         storage::crash_point!("block_stored");
@@ -60,14 +66,17 @@ impl Payments {
         }
         let answer = match answer {
             Ok(deadline) => BlockAnswer::Accepted { deadline },
-            Err(reason) => BlockAnswer::Refused { reason, text: None },
+            Err(reason) => BlockAnswer::Refused { reason, text: self.refusal_text(reason) },
         };
         PaymentBlockAck { pid_hash, answer }
     }
 
-    /// What can be said without the database.
+    /// What can be said of a new request without the database.
     fn judge(&self, block: &PaymentBlock) -> Result<BlockHeight, RefusalReason> {
-        block.verify(&self.node.node_id()).map_err(|_| RefusalReason::BadSignature)?;
+        // Deadlines are heights: whoever does not know the height can promise none.
+        if self.node.chain_trouble().is_some() {
+            return Err(RefusalReason::Unavailable);
+        }
         let channels = self.node.channels_with(block.payer);
         if channels.is_empty() {
             return Err(RefusalReason::NoChannel);
@@ -79,6 +88,15 @@ impl Payments {
             DeadlineError::TooSoon { .. } => RefusalReason::DeadlineTooSoon,
             _ => RefusalReason::DeadlineTooLate,
         })
+    }
+
+    /// What was granted to this very request before: the answer stands, whatever the height, the chain or the channels are by
+    /// now. Reads only: who is refused costs no write.
+    async fn granted_before(&self, block: &PaymentBlock) -> Result<Option<BlockHeight>, StoreError> {
+        let (payer, pid_hash) = (block.payer, block.pid_hash);
+        let known =
+            self.db.read("hold_of_payer", move |tx| Box::pin(holds::find(tx, payer, pid_hash))).await?;
+        Ok(known.and_then(|known| repeated(&known, &block.payment_hashes, block.deadline)))
     }
 
     async fn store_block(
@@ -100,6 +118,12 @@ impl Payments {
                 Box::pin(async move { grant_in(tx, &limits, &terms, requested, now_unix).await })
             })
             .await
+    }
+
+    /// For the payer's eyes, where the reason alone says little.
+    fn refusal_text(&self, reason: RefusalReason) -> Option<String> {
+        let trouble = self.node.chain_trouble().filter(|_| reason == RefusalReason::Unavailable)?;
+        Some(format!("nothing new is held while the chain cannot be relied on ({})", trouble.as_str()))
     }
 
     async fn cancel(self: &Arc<Self>, cancel: &PaymentCancel) -> Option<Message> {
@@ -174,6 +198,13 @@ async fn statuses(tx: &mut ReadTx, rows: &[HoldRow]) -> Result<Vec<HoldStatus>, 
     Ok(statuses)
 }
 
+/// What was granted, if `known` was granted to the same request.
+fn repeated(known: &HoldRow, payment_hashes: &[PaymentHash], requested: BlockHeight) -> Option<BlockHeight> {
+    let granted = &known.hold.group().terms;
+    let same = granted.payment_hashes == payment_hashes && known.requested_deadline == requested;
+    same.then_some(granted.deadline)
+}
+
 /// (payer, pid_hash) is unique for good: the same request gets the same answer, any other is refused.
 async fn grant_in(
     tx: &mut Tx,
@@ -183,9 +214,8 @@ async fn grant_in(
     now_unix: u64,
 ) -> Result<Result<BlockHeight, RefusalReason>, StoreError> {
     if let Some(known) = holds::find(tx, terms.payer, terms.pid_hash).await? {
-        let granted = &known.hold.group().terms;
-        let same = granted.payment_hashes == terms.payment_hashes && known.requested_deadline == requested;
-        return Ok(if same { Ok(granted.deadline) } else { Err(RefusalReason::PidReused) });
+        let granted = repeated(&known, &terms.payment_hashes, requested);
+        return Ok(granted.ok_or(RefusalReason::PidReused));
     }
     for payment_hash in &terms.payment_hashes {
         if holds::any_live_naming(tx, terms.payer, *payment_hash).await? {

@@ -12,6 +12,7 @@ use protocol::wake::WakeReason;
 use storage::{ReadTx, Tx};
 
 use super::Payments;
+use super::closes::OUTBOUND_GRACE_BLOCKS;
 use super::payee::payee_group;
 use super::step::BLOCK_SECS;
 use crate::store::wakes::{self, NewWake};
@@ -22,9 +23,6 @@ const SLEEPERS_SCAN_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Wakes opened or ended in one transaction.
 const SLEEPERS_BATCH_MAX: usize = 200;
-
-/// LDK closes the channel of an HTLC that it offered this many blocks after its expiry.
-const OUTBOUND_GRACE_BLOCKS: u32 = 3;
 
 impl Payments {
     /// Rescans for ever; takes no input and is idempotent.
@@ -43,7 +41,8 @@ impl Payments {
     /// When the database fails.
     pub async fn wake_sleepers(&self) -> Result<(), StoreError> {
         let sleeping = self.node.sleeping_htlcs();
-        let height = self.node.height();
+        let height = self.node.cautious_height();
+        self.watch_closes(&sleeping, height);
         let now_unix = self.clock.now_unix();
         let (needed, open) = self
             .db

@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex};
 use bitcoin::secp256k1::PublicKey;
 use lightning::ln::channelmanager::InterceptId;
 use protocol::deadline;
-use protocol::hold::{Effect, FailCause, Hold, HoldEvent, HoldOutcome, Part, step};
+use protocol::hold::{Effect, FailCause, Hold, HoldEvent, HoldOutcome, Part, PartState, step};
 use protocol::ids::PidHash;
 use protocol::units::BlockHeight;
 use storage::{Commit, Tx};
 
+use super::differences::DifferenceKind;
 use super::routes::Routes;
 use super::{PaymentNode, Payments, lock};
 use crate::store::wakes::{self, NewWake};
@@ -43,6 +44,8 @@ pub(super) struct Stepped {
     pub(super) fail: Vec<(Part, FailCause)>,
     pub(super) ended: Option<HoldOutcome>,
     pub(super) woke: bool,
+    /// A part that LDK has resolved, and that the row says nobody has decided on.
+    pub(super) unasked: Option<(DifferenceKind, Part)>,
     /// Why the event did not apply, if it did not.
     pub(super) refused: Option<protocol::hold::StepError>,
 }
@@ -109,9 +112,17 @@ pub(super) async fn step_in(
     };
     let terms = &before.hold.group().terms;
     let (payer, pid_hash) = (terms.payer, terms.pid_hash);
-    let mut stepped =
-        Stepped { payer, pid_hash, forward: vec![], fail: vec![], ended: None, woke: false, refused: None };
-    let height = context.node.height();
+    let height = context.node.cautious_height();
+    let mut stepped = Stepped {
+        payer,
+        pid_hash,
+        forward: vec![],
+        fail: vec![],
+        ended: None,
+        woke: false,
+        unasked: unasked(&before.hold, &event, height),
+        refused: None,
+    };
     let first = match step(before.hold.clone(), event, height) {
         Ok(first) => first,
         Err(refusal) => {
@@ -154,6 +165,19 @@ pub(super) async fn step_in(
         }
     }
     Ok(Some(stepped))
+}
+
+/// In the writer's transaction the row is what it is: a part that is held here was neither released nor failed by us. At the
+/// deadline LDK may fail it before we do.
+fn unasked(hold: &Hold, event: &HoldEvent, height: BlockHeight) -> Option<(DifferenceKind, Part)> {
+    let (id, kind) = match event {
+        HoldEvent::PartClaimed(id) => (*id, DifferenceKind::ClaimedUnreleased),
+        HoldEvent::PartFailedBack(id) if height < hold.group().terms.deadline => {
+            (*id, DifferenceKind::FailedUnasked)
+        }
+        _ => return None,
+    };
+    find(hold, id).filter(|part| part.state == PartState::Held).map(|part| (kind, part))
 }
 
 fn find(hold: &Hold, id: InterceptId) -> Option<Part> {

@@ -120,11 +120,12 @@ impl Payments {
     /// Takes a payment_pending into our care, if it belongs to a hold that waits for its unblock.
     fn keep_pending(&self, pid_hash: PidHash, next_hop: bitcoin::secp256k1::PublicKey, message: Vec<u8>) {
         storage::crash_point!("before_pending_queued");
-        let due_at = self.clock.now_unix() + PENDING_FIRST_RETRY_SECS;
+        let now_unix = self.clock.now_unix();
+        let due_at = now_unix + PENDING_FIRST_RETRY_SECS;
         let commit = self.db.submit("keep_pending", move |tx| {
             Box::pin(async move {
                 for hold_id in holds::waiting_ids_by_pid_hash(tx, pid_hash).await? {
-                    pending::keep(tx, hold_id, next_hop, &message, due_at).await?;
+                    pending::keep(tx, hold_id, next_hop, &message, due_at, now_unix).await?;
                 }
                 Ok::<_, StoreError>(())
             })

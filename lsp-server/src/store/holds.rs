@@ -2,10 +2,14 @@
 
 use bitcoin::secp256k1::PublicKey;
 use lightning_types::payment::PaymentHash;
-use protocol::hold::{FailCause, Hold, HoldStateTag, HoldTerms};
+use protocol::hold::{FailCause, Hold, HoldStateTag, HoldTerms, Part};
 use protocol::ids::PidHash;
 use protocol::units::BlockHeight;
 use storage::{ReadTx, Row, StorageError, Tx, values};
+
+mod bulk;
+
+pub use bulk::{Loaded, live, moving};
 
 use super::{StoreError, parts};
 
@@ -102,7 +106,7 @@ pub async fn save(tx: &mut Tx, before: &HoldRow, after: &Hold, now_unix: u64) ->
     let known = &before.hold.group().parts;
     for (position, part) in after.group().parts.iter().enumerate() {
         if known.get(position) != Some(part) {
-            parts::upsert(tx, before.hold_id, position, part).await?;
+            parts::upsert(tx, before.hold_id, position, part, now_unix).await?;
         }
     }
     Ok(())
@@ -179,17 +183,6 @@ pub async fn live_ids_of(tx: &mut ReadTx, payer: PublicKey) -> Result<Vec<i64>, 
 
 fn ids(rows: &[Row]) -> Result<Vec<i64>, StoreError> {
     Ok(rows.iter().map(|row| row.get_i64("id")).collect::<Result<_, _>>()?)
-}
-
-/// Every hold that has not ended.
-///
-/// # Errors
-/// When the database fails or the rows contradict each other.
-pub async fn live(tx: &mut ReadTx) -> Result<Vec<HoldRow>, StoreError> {
-    let rows = tx
-        .fetch_all(select_hold!("WHERE state IN ('waiting', 'unblocked', 'failing') ORDER BY id"), &[])
-        .await?;
-    build_all(tx, &rows).await
 }
 
 /// The newest holds, ended ones included.
@@ -284,7 +277,6 @@ async fn build_all(tx: &mut ReadTx, rows: &[Row]) -> Result<Vec<HoldRow>, StoreE
 }
 
 async fn build(tx: &mut ReadTx, row: &Row) -> Result<HoldRow, StoreError> {
-    let column = |column| StoreError::Column { table: "hold", column };
     let hold_id = row.get_i64("id")?;
     let hashes = tx
         .fetch_all(
@@ -292,10 +284,17 @@ async fn build(tx: &mut ReadTx, row: &Row) -> Result<HoldRow, StoreError> {
             &values![hold_id],
         )
         .await?;
-    let payment_hashes = hashes
-        .iter()
-        .map(|row| row.get_array("payment_hash").map(PaymentHash))
-        .collect::<Result<Vec<_>, _>>()?;
+    let parts = parts::of_hold(tx, hold_id).await?;
+    assemble(row, hashes.iter().map(payment_hash).collect::<Result<_, _>>()?, parts)
+}
+
+fn payment_hash(row: &Row) -> Result<PaymentHash, StorageError> {
+    row.get_array("payment_hash").map(PaymentHash)
+}
+
+fn assemble(row: &Row, payment_hashes: Vec<PaymentHash>, parts: Vec<Part>) -> Result<HoldRow, StoreError> {
+    let column = |column| StoreError::Column { table: "hold", column };
+    let hold_id = row.get_i64("id")?;
     let terms = HoldTerms {
         payer: PublicKey::from_slice(&row.get_blob("payer")?).map_err(|_| column("payer"))?,
         pid_hash: PidHash(row.get_array("pid_hash")?),
@@ -305,7 +304,6 @@ async fn build(tx: &mut ReadTx, row: &Row) -> Result<HoldRow, StoreError> {
     let tag: HoldStateTag = row.get_text("state")?.parse().map_err(|_| column("state"))?;
     let cause: Option<FailCause> =
         row.opt_text("cause")?.map(|cause| cause.parse()).transpose().map_err(|_| column("cause"))?;
-    let parts = parts::of_hold(tx, hold_id).await?;
     let hold =
         Hold::from_row(terms, tag, cause, parts).map_err(|source| StoreError::Hold { hold_id, source })?;
     Ok(HoldRow {

@@ -1,5 +1,6 @@
 //! Every table of the server; one file per table. Functions take the transaction they run in.
 
+pub mod ages;
 pub mod devices;
 pub mod holds;
 pub mod mailbox;
@@ -32,6 +33,11 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
             version: 4,
             name: "wakes",
             sql: include_str!("../../../migrations/sqlite/server/0004_wakes.sql"),
+        },
+        Migration {
+            version: 5,
+            name: "time",
+            sql: include_str!("../../../migrations/sqlite/server/0005_time.sql"),
         },
     ],
 };

@@ -9,16 +9,23 @@ use storage::{ReadTx, Row, StorageError, Tx, values};
 
 use super::StoreError;
 
-/// Writes one part.
+/// Writes one part, which is so since `now_unix`.
 ///
 /// # Errors
 /// When the database fails, or a number is beyond what a column holds.
-pub async fn upsert(tx: &mut Tx, hold_id: i64, position: usize, part: &Part) -> Result<(), StorageError> {
+pub async fn upsert(
+    tx: &mut Tx,
+    hold_id: i64,
+    position: usize,
+    part: &Part,
+    now_unix: u64,
+) -> Result<(), StorageError> {
     tx.execute(
         "INSERT INTO hold_part (intercept_id, hold_id, position, payment_hash, inbound_channel_id, inbound_htlc_id, \
-         inbound_amount_msat, outbound_amount_msat, inbound_expiry, outgoing_expiry, next_hop_scid, state, cause) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
-         ON CONFLICT (intercept_id) DO UPDATE SET state = excluded.state, cause = excluded.cause",
+         inbound_amount_msat, outbound_amount_msat, inbound_expiry, outgoing_expiry, next_hop_scid, state, cause, updated_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
+         ON CONFLICT (intercept_id) DO UPDATE SET state = excluded.state, cause = excluded.cause, \
+         updated_at = excluded.updated_at",
         &[
             part.intercept_id.0.into(),
             hold_id.into(),
@@ -33,6 +40,7 @@ pub async fn upsert(tx: &mut Tx, hold_id: i64, position: usize, part: &Part) -> 
             part.next_hop_scid.to_be_bytes().into(),
             part.state.tag().as_str().into(),
             part.state.cause().map(FailCause::as_str).into(),
+            now_unix.try_into()?,
         ],
     )
     .await
@@ -93,7 +101,7 @@ pub(super) async fn of_hold(tx: &mut ReadTx, hold_id: i64) -> Result<Vec<Part>, 
     rows.iter().map(|row| build(row, hold_id)).collect()
 }
 
-fn build(row: &Row, hold_id: i64) -> Result<Part, StoreError> {
+pub(super) fn build(row: &Row, hold_id: i64) -> Result<Part, StoreError> {
     let column = |column| StoreError::Column { table: "hold_part", column };
     let tag: PartStateTag = row.get_text("state")?.parse().map_err(|_| column("state"))?;
     let cause: Option<FailCause> =

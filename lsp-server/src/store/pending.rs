@@ -30,12 +30,20 @@ pub async fn keep(
     next_hop: PublicKey,
     message: &[u8],
     due_at: u64,
+    now_unix: u64,
 ) -> Result<(), StorageError> {
     tx.execute(
-        "INSERT INTO pending_message (hold_id, next_hop, message, attempts, due_at) VALUES ($1, $2, $3, 1, $4) \
+        "INSERT INTO pending_message (hold_id, next_hop, message, attempts, due_at, kept_at) \
+         VALUES ($1, $2, $3, 1, $4, $5) \
          ON CONFLICT (hold_id) DO UPDATE SET next_hop = excluded.next_hop, message = excluded.message, \
          attempts = 1, due_at = excluded.due_at",
-        &[hold_id.into(), next_hop.serialize().into(), message.into(), due_at.try_into()?],
+        &[
+            hold_id.into(),
+            next_hop.serialize().into(),
+            message.into(),
+            due_at.try_into()?,
+            now_unix.try_into()?,
+        ],
     )
     .await
     .map(drop)

@@ -54,6 +54,9 @@ pub struct NodeInfo {
     pub on_chain_spendable_sat: u64,
     /// On chain, with what is not confirmed yet.
     pub on_chain_total_sat: u64,
+    /// What an operator should look at now, in words; nothing when all is well.
+    #[serde(default)]
+    pub alarms: Vec<String>,
     /// The database's work since the start.
     pub database: DatabaseWork,
     /// The program's version.
@@ -242,6 +245,43 @@ pub struct PartView {
     pub outgoing_expiry: BlockHeight,
     /// The channel that the onion names as the next one.
     pub next_hop_scid: u64,
+}
+
+/// `GET /v1/holds/check`: whether the database and LDK agree.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldsCheck {
+    /// When both were compared, just now, in seconds since 1970.
+    pub checked_at: u64,
+    /// Holds that have not ended.
+    pub live_holds: usize,
+    /// Unresolved HTLCs that LDK lists on phones' channels, held or not.
+    pub pending_htlcs: usize,
+    /// The differences of each kind since the server started.
+    pub counts: Vec<DifferenceCount>,
+    /// The newest of them, newest first.
+    pub newest: Vec<DifferenceView>,
+}
+
+/// How often one kind of difference was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DifferenceCount {
+    /// As the metric names it.
+    pub kind: String,
+    /// Since the server started.
+    pub since_start: u64,
+}
+
+/// Something that the database and LDK did not agree on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DifferenceView {
+    /// As the metric names it.
+    pub kind: String,
+    /// What it is about.
+    pub id: String,
+    /// More about it.
+    pub detail: String,
+    /// When it was first seen, in seconds since 1970.
+    pub seen_at: u64,
 }
 
 /// `POST /v1/holds/release`: unblocks as if the payee had. `Debug` hides the pid.

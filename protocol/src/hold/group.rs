@@ -58,6 +58,10 @@ impl Group {
         self.parts.iter().any(|part| part.state == PartState::Settled)
     }
 
+    pub(super) fn has(&self, id: InterceptId) -> bool {
+        self.parts.iter().any(|part| part.intercept_id == id)
+    }
+
     pub(super) fn has_held(&self) -> bool {
         self.held().next().is_some()
     }
@@ -173,8 +177,8 @@ impl Group {
         self.parts.iter().find_map(|part| part.state.cause())
     }
 
-    /// The wakes that the payer needs at this height.
-    pub(super) fn wakes(&self, now: BlockHeight) -> Vec<WakeReason> {
+    /// The wakes that the payer needs at this height, unless it is here.
+    pub fn wakes(&self, now: BlockHeight) -> Vec<WakeReason> {
         let waiting = || self.parts.iter().filter(|part| part.waits_for_payer());
         let near = |expiry| deadline::settle_window(expiry, now) <= deadline::EXPIRY_SOON_BLOCKS;
         let mut wakes = Vec::new();
@@ -184,7 +188,9 @@ impl Group {
         if waiting().any(|part| part.state != PartState::Claimed) {
             wakes.push(WakeReason::PaymentFailed);
         }
-        if waiting().filter_map(|part| part.inbound_expiry).any(near) {
+        let deadline_is_near = now >= self.terms.deadline.minus(deadline::DEADLINE_NEAR_BLOCKS);
+        if (self.has_held() && deadline_is_near) || waiting().filter_map(|part| part.inbound_expiry).any(near)
+        {
             wakes.push(WakeReason::ExpirySoon);
         }
         wakes

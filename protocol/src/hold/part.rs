@@ -77,6 +77,8 @@ coded_enum! {
         HoldEnded = "hold_ended",
         /// It was released, and a later hop or the payee failed it.
         Downstream = "downstream",
+        /// What the LSP stored of a part is not what LDK has.
+        Contradicted = "contradicted",
         /// LDK failed it, or no longer has it, and nothing here had decided so.
         Vanished = "vanished",
     }

@@ -52,6 +52,9 @@ pub enum HoldEvent {
     },
     /// Reconciled: LDK has neither an intercepted nor a pending inbound HTLC of this id, on a channel or on chain.
     PartUnknownToLdk(InterceptId),
+    /// Reconciled: LDK's HTLC of this id has another hash, amount or expiry than was stored. Whatever is still held fails: a
+    /// part that is not what it was taken for must not be released.
+    PartContradicted(InterceptId),
     /// This channel of the payer closes or shuts down.
     PayerChannelClosing(ChannelId),
     /// The server has started, and this hold was loaded. Step it before the events that LDK tells again.
@@ -186,6 +189,8 @@ impl Hold {
                 self.transit(id, if settled { Part::settled } else { Part::off_channel })
             }
             HoldEvent::PartUnknownToLdk(id) => self.transit(id, Part::off_channel),
+            HoldEvent::PartContradicted(id) if !self.group().has(id) => Err(StepError::UnknownPart(id)),
+            HoldEvent::PartContradicted(_) => Ok(self.failed(FailCause::Contradicted, effects)),
             HoldEvent::Restarted => Ok(self.checked_routes(effects).told_again(effects)),
         }
     }

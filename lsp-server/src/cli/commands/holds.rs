@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clap::Subcommand;
 use hex::{DisplayHex, FromHex};
-use protocol::api::admin::{HoldDetail, HoldSummary, ReleaseHoldRequest};
+use protocol::api::admin::{HoldDetail, HoldSummary, HoldsCheck, ReleaseHoldRequest};
 use protocol::ids::{Pid, PidHash};
 use reqwest::Method;
 
@@ -26,6 +26,8 @@ pub(in crate::cli) enum HoldsCommand {
         #[arg(long)]
         ended: bool,
     },
+    /// Compare the database with LDK, both ways, and say whether anything was odd since the server started.
+    Check,
     /// One hold, with its parts.
     Show {
         /// SHA256 of the pid, as `holds list` shows it.
@@ -53,6 +55,7 @@ pub(in crate::cli) async fn run(
             let path = format!("/v1/holds?ended={ended}");
             output.print(&client.get::<Vec<HoldSummary>>(&path).await?, |holds| list(holds))
         }
+        HoldsCommand::Check => output.print(&client.get::<HoldsCheck>("/v1/holds/check").await?, check),
         HoldsCommand::Show { pid_hash } => {
             let path = format!("/v1/holds/{pid_hash}");
             output.print(&client.get::<Vec<HoldDetail>>(&path).await?, |holds| show(holds))
@@ -101,6 +104,22 @@ fn list(holds: &[HoldSummary]) -> Table {
         ]);
     }
     table
+}
+
+fn check(check: &HoldsCheck) -> String {
+    let HoldsCheck { live_holds, pending_htlcs, counts, newest, .. } = check;
+    let mut text = format!("{live_holds} live holds against {pending_htlcs} unresolved HTLCs of phones\n");
+    if newest.is_empty() {
+        text.push_str("nothing odd since the server started\n");
+        return text;
+    }
+    let odd = counts.iter().filter(|count| count.since_start > 0);
+    text.extend(odd.map(|count| format!("{} {}\n", count.since_start, count.kind)));
+    let mut table = Table::new("", &["difference", "seen", "about", "what"]);
+    for one in newest {
+        table.row([one.kind.clone(), when(one.seen_at), one.id.clone(), one.detail.clone()]);
+    }
+    format!("{text}\n{table}")
 }
 
 fn state(hold: &HoldSummary) -> String {

@@ -131,6 +131,7 @@ fn info(info: &NodeInfo) -> Fields {
         [] => "none".to_owned(),
         addresses => addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
     };
+    let alarms = if info.alarms.is_empty() { "none".to_owned() } else { info.alarms.join("; ") };
     Fields::default()
         .field("node id", info.node_id)
         .field("alias", &info.alias)
@@ -157,6 +158,7 @@ fn info(info: &NodeInfo) -> Fields {
                 grouped(info.database.commits)
             ),
         )
+        .field("alarms", alarms)
         .field("version", &info.version)
 }
 

@@ -37,6 +37,7 @@ pub fn router(server: Arc<Server>) -> Router {
         .route("/v1/channels", get(channels::list::handle).post(channels::open::handle))
         .route("/v1/channels/{channel_id}/close", post(channels::close::handle))
         .route("/v1/holds", get(holds::list::handle))
+        .route("/v1/holds/check", get(holds::check::handle))
         .route("/v1/holds/release", post(holds::release::handle))
         .route("/v1/holds/{pid_hash}", get(holds::show::handle))
         .route("/v1/holds/{pid_hash}/cancel", post(holds::cancel::handle))

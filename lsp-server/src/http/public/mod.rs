@@ -24,7 +24,7 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use bitcoin::secp256k1::PublicKey;
 use futures::future::BoxFuture;
-use node::{Node, NodeError};
+use node::{ChainTrouble, Node, NodeError};
 use protocol::units::BlockHeight;
 use storage::Database;
 use tokio::sync::Semaphore;
@@ -59,6 +59,9 @@ pub trait PublicNode: Send + Sync + 'static {
     /// The best height that the node has processed.
     fn height(&self) -> BlockHeight;
 
+    /// Why the chain cannot be relied on, if it cannot.
+    fn chain_trouble(&self) -> Option<ChainTrouble>;
+
     /// bitcoind's best height.
     fn chain_height(&self) -> BoxFuture<'_, Result<BlockHeight, NodeError>>;
 }
@@ -78,6 +81,10 @@ impl PublicNode for Node {
 
     fn height(&self) -> BlockHeight {
         Self::height(self)
+    }
+
+    fn chain_trouble(&self) -> Option<ChainTrouble> {
+        self.chain_health().trouble
     }
 
     fn chain_height(&self) -> BoxFuture<'_, Result<BlockHeight, NodeError>> {

@@ -26,7 +26,7 @@ pub(super) struct ChainView {
     answer: Mutex<Option<(u64, Result<BlockHeight, String>)>>,
 }
 
-/// 200 while the database works, bitcoind answers, and the node is level with it.
+/// 200 while the database works, bitcoind answers, the node is level with it, and what it says can be relied on.
 pub(super) async fn handle(State(state): State<PublicState>) -> (StatusCode, Json<HealthResponse>) {
     let database = health::database(&state.inner.database).await;
     let chain_height = chain_height(&state).await;
@@ -40,6 +40,7 @@ pub(super) async fn handle(State(state): State<PublicState>) -> (StatusCode, Jso
         database,
         health::check("bitcoind", chain_height.err()),
         health::check("synced", synced),
+        health::check("chain", state.inner.node.chain_trouble().map(|trouble| trouble.to_string())),
     ])
 }
 

@@ -1,3 +1,4 @@
+use node::ChainTrouble;
 use std::sync::atomic::Ordering;
 
 use lightning::util::message_signing;
@@ -287,4 +288,9 @@ async fn ready_is_level_with_the_chain() {
     let text = api.get("/ready").await.text().await.unwrap();
     assert!(!text.contains("bitcoind.internal"), "{text}");
     assert_eq!(ready().await, ["bitcoind", "synced"]);
+
+    *api.node.chain_height.lock().unwrap() = Some(101);
+    api.clock.advance(2);
+    *api.node.chain_trouble.lock().unwrap() = Some(ChainTrouble::Stalled);
+    assert_eq!(ready().await, ["chain"]);
 }

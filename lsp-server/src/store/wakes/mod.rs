@@ -172,14 +172,35 @@ pub async fn end(
     .map(drop)
 }
 
+/// What makes an open wake unique: the node, the group, the reason.
+pub type WakeKey = (PublicKey, [u8; 32], WakeReason);
+
+/// The open wakes of payers whose hold is live.
+///
+/// # Errors
+/// When the database fails or a row cannot be read.
+pub async fn open_of_live_holds(tx: &mut ReadTx) -> Result<Vec<WakeKey>, StoreError> {
+    let rows = tx
+        .fetch_all(
+            "SELECT node_id, wake_group, reason FROM wake WHERE state = 'open' \
+             AND EXISTS (SELECT 1 FROM hold WHERE hold.pid_hash = wake.wake_group AND hold.payer = wake.node_id \
+             AND hold.state IN ('waiting', 'unblocked', 'failing'))",
+            &[],
+        )
+        .await?;
+    rows.iter().map(wake_key).collect()
+}
+
+fn wake_key(row: &Row) -> Result<WakeKey, StoreError> {
+    Ok((node_id(row)?, row.get_array("wake_group")?, reason(row)?))
+}
+
 /// The open wakes with one of the reasons that only an HTLC of the phone's own gives, as (node, group, reason), that belong to
 /// no live hold.
 ///
 /// # Errors
 /// When the database fails or a row cannot be read.
-pub async fn open_without_hold(
-    tx: &mut ReadTx,
-) -> Result<Vec<(PublicKey, [u8; 32], WakeReason)>, StoreError> {
+pub async fn open_without_hold(tx: &mut ReadTx) -> Result<Vec<WakeKey>, StoreError> {
     let rows = tx
         .fetch_all(
             "SELECT node_id, wake_group, reason FROM wake WHERE state = 'open' AND reason IN ($1, $2, $3) \
@@ -192,13 +213,7 @@ pub async fn open_without_hold(
             ],
         )
         .await?;
-    let column = |column| StoreError::Column { table: "wake", column };
-    rows.iter()
-        .map(|row| {
-            let node_id = PublicKey::from_slice(&row.get_blob("node_id")?).map_err(|_| column("node_id"))?;
-            Ok((node_id, row.get_array("wake_group")?, reason(row)?))
-        })
-        .collect()
+    rows.iter().map(wake_key).collect()
 }
 
 /// The phone is here. Wakes for messages and incoming payments end. Those for an HTLC that it must take off its channel

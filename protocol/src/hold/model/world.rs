@@ -196,7 +196,9 @@ impl World {
                 }
                 Effect::Wake { reason } => drop(self.wakes.insert(*reason)),
                 Effect::EndWakes { reason } => {
-                    assert!(self.wakes.remove(reason), "ended a wake that was not on")
+                    // The deadline may come before the wake that is sent shortly before it.
+                    let was_on = self.wakes.remove(reason);
+                    assert!(was_on || *reason == WakeReason::ExpirySoon, "ended a wake that was not on");
                 }
                 Effect::DropPending => assert!(!std::mem::replace(&mut self.pending_dropped, true)),
                 Effect::CheckRoutes => {

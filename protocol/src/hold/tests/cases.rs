@@ -77,6 +77,7 @@ fn off_channel(number: u8) -> HoldEvent {
 const WAKE_SETTLED: Effect = Effect::Wake { reason: WakeReason::PaymentSettled };
 const WAKE_FAILED: Effect = Effect::Wake { reason: WakeReason::PaymentFailed };
 const WAKE_EXPIRY: Effect = Effect::Wake { reason: WakeReason::ExpirySoon };
+const END_SOON: Effect = Effect::EndWakes { reason: WakeReason::ExpirySoon };
 const END_SETTLED: Effect = Effect::EndWakes { reason: WakeReason::PaymentSettled };
 const END_FAILED: Effect = Effect::EndWakes { reason: WakeReason::PaymentFailed };
 
@@ -186,12 +187,15 @@ fn a_cancelled_hold_without_parts_ends_and_still_refuses_them() {
 #[test]
 fn the_deadline_fails_what_is_held_and_lets_run_what_is_released() {
     Run::with_parts(1)
-        .at(DEADLINE.minus(1))
+        .at(DEADLINE.minus(3))
         .on(HoldEvent::HeightAdvanced)
         .does(&[])
+        .at(DEADLINE.minus(2))
+        .on(HoldEvent::HeightAdvanced)
+        .does(&[WAKE_EXPIRY])
         .at(DEADLINE)
         .on(HoldEvent::HeightAdvanced)
-        .does(&[Effect::DropPending, fail(0, FailCause::Expired), WAKE_FAILED])
+        .does(&[Effect::DropPending, fail(0, FailCause::Expired), WAKE_FAILED, END_SOON])
         .is(HoldStateCode::Expired);
 
     Run::new()
@@ -219,9 +223,26 @@ fn an_unblock_at_the_deadline_comes_too_late() {
     Run::with_parts(1)
         .at(DEADLINE)
         .on(HoldEvent::Unblocked)
-        .does(&[Effect::DropPending, fail(0, FailCause::Expired), WAKE_FAILED])
+        .does(&[Effect::DropPending, fail(0, FailCause::Expired), WAKE_FAILED, END_SOON])
         .on(carriable([0]))
         .does(&[]);
+}
+
+/// The whole group goes back, before anybody can release a part of it.
+#[test]
+fn a_part_that_is_not_what_it_was_fails_its_group() {
+    let failed = Run::with_parts(2)
+        .on(HoldEvent::PartContradicted(id(1)))
+        .does(&[
+            Effect::DropPending,
+            fail(0, FailCause::Contradicted),
+            fail(1, FailCause::Contradicted),
+            WAKE_FAILED,
+        ])
+        .is(HoldStateCode::Failed);
+    failed.on(HoldEvent::Unblocked).does(&[]);
+    let run = Run::with_parts(1);
+    assert_eq!(run.refuses(HoldEvent::PartContradicted(id(5))), StepError::UnknownPart(id(5)));
 }
 
 #[test]
@@ -364,11 +385,7 @@ fn an_htlc_near_its_expiry_is_urgent() {
         .on(HoldEvent::Restarted)
         .does(&[WAKE_SETTLED, WAKE_EXPIRY])
         .on(off_channel(0))
-        .does(&[
-            END_SETTLED,
-            Effect::EndWakes { reason: WakeReason::ExpirySoon },
-            Effect::Ended(HoldOutcome::Settled),
-        ]);
+        .does(&[END_SETTLED, END_SOON, Effect::Ended(HoldOutcome::Settled)]);
 }
 
 #[test]

@@ -47,6 +47,7 @@ fn event() -> impl Strategy<Value = HoldEvent> {
         2 => (number(), any::<bool>())
             .prop_map(|(number, settled)| HoldEvent::PartOffChannel { id: id(number), settled }),
         1 => number().prop_map(|number| HoldEvent::PartUnknownToLdk(id(number))),
+        1 => number().prop_map(|number| HoldEvent::PartContradicted(id(number))),
         1 => (0u8..2).prop_map(|number| HoldEvent::PayerChannelClosing(channel(number))),
         2 => Just(HoldEvent::Restarted),
     ]

@@ -1,6 +1,7 @@
 //! Holds.
 
 pub(super) mod cancel;
+pub(super) mod check;
 pub(super) mod list;
 pub(super) mod release;
 pub(super) mod show;

@@ -34,6 +34,7 @@ pub(crate) async fn handle(State(server): State<Arc<Server>>) -> Json<NodeInfo> 
         lightning_balance_msat: balances.lightning,
         on_chain_spendable_sat: balances.on_chain.spendable_sat,
         on_chain_total_sat: balances.on_chain.total_sat,
+        alarms: server.alarms(),
         database: DatabaseWork {
             commits: work.commits,
             transactions: work.transactions,

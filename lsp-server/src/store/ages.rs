@@ -1,0 +1,92 @@
+//! How many rows of each kind are not over, and how old the oldest is. Reads every table with such rows, writes none.
+
+use protocol::units::BlockHeight;
+use storage::{ReadTx, StorageError, values};
+
+/// The rows of one kind that somebody has still to move.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfinished {
+    /// Which table.
+    pub table: &'static str,
+    /// In which state; empty where there is only one.
+    pub state: String,
+    /// How many.
+    pub rows: u64,
+    /// Since when the oldest of them is so, in seconds since 1970.
+    pub oldest_unix: u64,
+    /// What they are worth, in millisatoshi: of parts only.
+    pub amount_msat: u64,
+}
+
+/// One query a table; `since` is when a row came to be as it is.
+const QUERIES: [(&str, &str); 6] = [
+    (
+        "hold",
+        "SELECT state, COUNT(*) AS n, MIN(updated_at) AS since, 0 AS msat FROM hold \
+         WHERE state IN ('waiting', 'unblocked', 'failing') GROUP BY state",
+    ),
+    (
+        "part",
+        "SELECT state, COUNT(*) AS n, MIN(updated_at) AS since, COALESCE(SUM(inbound_amount_msat), 0) AS msat \
+         FROM hold_part WHERE state IN ('held', 'releasing', 'claimed', 'failing', 'failed_back') GROUP BY state",
+    ),
+    (
+        "pending_message",
+        "SELECT '' AS state, COUNT(*) AS n, MIN(kept_at) AS since, 0 AS msat FROM pending_message",
+    ),
+    (
+        "mailbox_message",
+        "SELECT '' AS state, COUNT(*) AS n, MIN(received_at) AS since, 0 AS msat FROM mailbox_message",
+    ),
+    (
+        "wake",
+        "SELECT '' AS state, COUNT(*) AS n, MIN(opened_at) AS since, 0 AS msat FROM wake WHERE state = 'open'",
+    ),
+    (
+        "used_challenge",
+        "SELECT '' AS state, COUNT(*) AS n, MIN(expires_at) AS since, 0 AS msat FROM used_challenge",
+    ),
+];
+
+/// Every kind of row that has any.
+///
+/// # Errors
+/// When the database fails.
+pub async fn unfinished(tx: &mut ReadTx) -> Result<Vec<Unfinished>, StorageError> {
+    let mut found = Vec::new();
+    for (table, sql) in QUERIES {
+        for row in tx.fetch_all(sql, &[]).await? {
+            let rows = row.get_u64("n")?;
+            if rows == 0 {
+                continue;
+            }
+            found.push(Unfinished {
+                table,
+                state: row.get_text("state")?,
+                rows,
+                oldest_unix: row.opt_u64("since")?.unwrap_or(0),
+                amount_msat: row.get_u64("msat")?,
+            });
+        }
+    }
+    Ok(found)
+}
+
+/// The deadline that comes first, of those after `height` that something is held under.
+///
+/// # Errors
+/// When the database fails.
+pub async fn nearest_deadline(
+    tx: &mut ReadTx,
+    height: BlockHeight,
+) -> Result<Option<BlockHeight>, StorageError> {
+    let row = tx
+        .fetch_one(
+            "SELECT MIN(deadline) AS deadline FROM hold \
+             WHERE deadline >= $1 AND state IN ('waiting', 'unblocked', 'failing') \
+             AND EXISTS (SELECT 1 FROM hold_part WHERE hold_part.hold_id = hold.id AND hold_part.state = 'held')",
+            &values![height.0],
+        )
+        .await?;
+    Ok(row.opt_u32("deadline")?.map(BlockHeight))
+}

@@ -1,0 +1,113 @@
+//! Many holds at once, with one query a table.
+
+use std::collections::HashMap;
+
+use lightning_types::payment::PaymentHash;
+use protocol::hold::Part;
+use protocol::units::BlockHeight;
+use storage::{ReadTx, Row, StorageError, Value, values};
+
+use super::super::{StoreError, parts};
+use super::{HoldRow, assemble, payment_hash};
+
+/// Holds that could be read, and those that could not: one that makes no sense must not keep the others from being seen to.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// In order of arrival.
+    pub rows: Vec<HoldRow>,
+    /// Row ids, each with what is wrong.
+    pub unreadable: Vec<(i64, StoreError)>,
+}
+
+/// The three queries for one selection of holds.
+struct Queries {
+    holds: &'static str,
+    hashes: &'static str,
+    parts: &'static str,
+}
+
+macro_rules! queries {
+    ($selected:expr) => {
+        Queries {
+            holds: concat!(
+                "SELECT id, payer, pid_hash, requested_deadline, deadline, state, cause, created_at, updated_at FROM hold \
+                 WHERE id IN (",
+                $selected,
+                ") AND state IN ('waiting', 'unblocked', 'failing') ORDER BY id"
+            ),
+            hashes: concat!(
+                "SELECT hold_id, payment_hash FROM hold_hash WHERE hold_id IN (",
+                $selected,
+                ") ORDER BY hold_id, position"
+            ),
+            parts: concat!(
+                "SELECT hold_id, intercept_id, payment_hash, inbound_channel_id, inbound_htlc_id, inbound_amount_msat, \
+                 outbound_amount_msat, inbound_expiry, outgoing_expiry, next_hop_scid, state, cause \
+                 FROM hold_part WHERE hold_id IN (",
+                $selected,
+                ") ORDER BY hold_id, position"
+            ),
+        }
+    };
+}
+
+const LIVE: Queries = queries!("SELECT id FROM hold WHERE state IN ('waiting', 'unblocked', 'failing')");
+
+const MOVING: Queries = queries!(
+    "SELECT id FROM hold WHERE state IN ('unblocked', 'failing') \
+     UNION SELECT hold_id FROM hold_part WHERE state IN ('releasing', 'claimed', 'failing', 'failed_back') \
+     UNION SELECT id FROM hold WHERE deadline <= $1 AND state IN ('waiting', 'unblocked', 'failing')"
+);
+
+/// Every hold that has not ended.
+///
+/// # Errors
+/// When the database fails.
+pub async fn live(tx: &mut ReadTx) -> Result<Loaded, StoreError> {
+    load(tx, &LIVE, &[]).await
+}
+
+/// The holds among them that anything but an event of theirs may move now: unblocked, failing, with a part that is under way, or
+/// with a deadline at or before `deadline_max`. Those that merely wait are not looked at.
+///
+/// # Errors
+/// When the database fails.
+pub async fn moving(tx: &mut ReadTx, deadline_max: BlockHeight) -> Result<Loaded, StoreError> {
+    load(tx, &MOVING, &values![deadline_max.0]).await
+}
+
+async fn load(tx: &mut ReadTx, queries: &Queries, params: &[Value]) -> Result<Loaded, StoreError> {
+    let rows = tx.fetch_all(queries.holds, params).await?;
+    if rows.is_empty() {
+        return Ok(Loaded::default());
+    }
+    let mut hashes: HashMap<i64, Vec<Result<PaymentHash, StorageError>>> = HashMap::new();
+    for row in tx.fetch_all(queries.hashes, params).await? {
+        hashes.entry(row.get_i64("hold_id")?).or_default().push(payment_hash(&row));
+    }
+    let mut parts: HashMap<i64, Vec<Result<Part, StoreError>>> = HashMap::new();
+    for row in tx.fetch_all(queries.parts, params).await? {
+        let hold_id = row.get_i64("hold_id")?;
+        parts.entry(hold_id).or_default().push(parts::build(&row, hold_id));
+    }
+    let mut loaded = Loaded::default();
+    for row in &rows {
+        let hold_id = row.get_i64("id")?;
+        let hashes = hashes.remove(&hold_id).unwrap_or_default();
+        let parts = parts.remove(&hold_id).unwrap_or_default();
+        match whole(row, hashes, parts) {
+            Ok(hold) => loaded.rows.push(hold),
+            Err(error) => loaded.unreadable.push((hold_id, error)),
+        }
+    }
+    Ok(loaded)
+}
+
+fn whole(
+    row: &Row,
+    hashes: Vec<Result<PaymentHash, StorageError>>,
+    parts: Vec<Result<Part, StoreError>>,
+) -> Result<HoldRow, StoreError> {
+    let hashes = hashes.into_iter().collect::<Result<_, _>>()?;
+    assemble(row, hashes, parts.into_iter().collect::<Result<_, _>>()?)
+}
