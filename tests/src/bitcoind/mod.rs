@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -11,8 +12,10 @@ use crate::ports::free_port;
 use crate::process::{self, Output, Process};
 use crate::wait::{SOON, Seen, wait_until};
 
+mod proxy;
 mod rpc;
 
+pub use proxy::{Lie, RpcProxy};
 use rpc::Rpc;
 
 /// RPC user of every bitcoind here.
@@ -200,6 +203,53 @@ impl Bitcoind {
             Ok(if found >= count { Seen::Done(()) } else { Seen::NotYet(format!("{found}")) })
         })
         .await
+    }
+
+    /// Stops it where it is, as a machine that hangs: it takes connections, and answers nothing.
+    pub fn freeze(&self) {
+        self.process.signal(Signal::STOP);
+    }
+
+    /// Lets it go on after [`Bitcoind::freeze`].
+    pub fn thaw(&self) {
+        self.process.signal(Signal::CONT);
+    }
+
+    /// Asks it to stop, and starts it again with the same chain, on another port.
+    ///
+    /// # Errors
+    ///
+    /// When it does not end well, or does not come back.
+    pub async fn restart(
+        self,
+        while_it_is_gone: impl AsyncFnOnce() -> Result<(), Failure>,
+    ) -> Result<Self, Failure> {
+        let (folder, mining_address) = (self.folder.clone(), self.mining_address.clone());
+        self.stop().await?;
+        while_it_is_gone().await?;
+        let exe = xtask::bitcoind::ensure(&mut |_| ())?;
+        Ok(Self { mining_address, ..Self::try_start(&exe, &folder).await? })
+    }
+
+    /// Takes the newest `blocks` off the best chain; see [`Bitcoind::reconsider`]. The hash of the lowest of them.
+    ///
+    /// # Errors
+    ///
+    /// When bitcoind refuses.
+    pub async fn invalidate(&self, blocks: u32) -> Result<String, Failure> {
+        let height = self.height().await? + 1 - blocks;
+        let hash: String = self.call("getblockhash", json!([height])).await?;
+        self.call::<Value>("invalidateblock", json!([hash])).await?;
+        Ok(hash)
+    }
+
+    /// Puts what [`Bitcoind::invalidate`] took off back, if it still is the best chain.
+    ///
+    /// # Errors
+    ///
+    /// When bitcoind refuses.
+    pub async fn reconsider(&self, hash: &str) -> Result<(), Failure> {
+        self.call::<Value>("reconsiderblock", json!([hash])).await.map(drop)
     }
 
     /// Asks it to stop and waits until it has.

@@ -63,6 +63,11 @@ impl Process {
         self.child.try_wait().ok().flatten()
     }
 
+    /// Sends a signal to the whole group.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let _ = kill_process_group(self.group, signal);
+    }
+
     /// Sends SIGTERM and waits for the end.
     ///
     /// # Errors
