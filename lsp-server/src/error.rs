@@ -8,6 +8,7 @@ use protocol::hold::StepError;
 use storage::StorageError;
 
 use crate::config::ConfigError;
+use crate::http::tls::TlsError;
 use crate::store::StoreError;
 
 /// Errors of the server as a whole. `Display` says what to do; the cause is the `source`.
@@ -51,6 +52,9 @@ pub enum ServerError {
         /// The system's answer.
         source: std::io::Error,
     },
+    /// The public API's certificate or key cannot be used.
+    #[error("cannot serve HTTPS: see http.tls_certificate and http.tls_key")]
+    Tls(#[from] TlsError),
     /// The admin API's socket cannot be made.
     #[error("cannot make the admin socket {}: use a data directory with a short path, on a local disk", path.display())]
     AdminSocket {

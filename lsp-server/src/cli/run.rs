@@ -59,6 +59,9 @@ async fn serve(data_dir: &Path) -> Result<ExitCode, CliError> {
         ),
         None => None,
     };
+    if let Some(files) = &config.http.tls {
+        files.load().map_err(ServerError::from)?;
+    }
     tracing::info!(version = env!("CARGO_PKG_VERSION"), data_dir = %data_dir.display(), "starting");
 
     let socket_path = config.admin_socket_path();
@@ -77,8 +80,15 @@ async fn serve(data_dir: &Path) -> Result<ExitCode, CliError> {
         }
     };
     let metrics_address = metrics.as_ref().and_then(|metrics| metrics.local_addr().ok());
-    let http = HttpServers::start(&server, public, metrics, socket);
-    tracing::info!(%address, metrics = ?metrics_address, socket = %socket_path.display(), "serving HTTP");
+    let tls = server.config().http.tls.is_some();
+    let http = match HttpServers::start(&server, public, metrics, socket) {
+        Ok(http) => http,
+        Err(error) => {
+            server.stop().await;
+            return Err(ServerError::from(error).into());
+        }
+    };
+    tracing::info!(%address, tls, metrics = ?metrics_address, socket = %socket_path.display(), "serving HTTP");
     let outcome = watch(server, http, &mut signals).await;
     if outcome.is_ok()
         && let Err(error) = fs::remove_file(&socket_path)

@@ -4,6 +4,7 @@
 //! The whole is checked at once, and every mistake is reported, not only the first.
 
 mod error;
+mod http;
 mod read;
 mod setting;
 mod template;
@@ -18,6 +19,8 @@ use node::{BitcoindConfig, ChainLimits, LspSettings, NodeConfig, Role};
 use protocol::mailbox::MailboxLimits;
 use protocol::units::Msat;
 use storage::DatabaseUrl;
+
+use crate::http::tls::TlsFiles;
 
 pub use error::{ConfigError, ConfigMistake};
 pub use template::{InitSettings, render};
@@ -102,8 +105,12 @@ pub struct PayeeConfig {
 /// `[http]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpConfig {
-    /// Where the public API is served, in plain HTTP: a TLS proxy belongs before it.
+    /// Where the public API is served.
     pub listen: SocketAddr,
+    /// With what it is served as HTTPS. Plain HTTP without.
+    pub tls: Option<TlsFiles>,
+    /// Plain HTTP on an address that is not loopback.
+    pub allow_plain_http: bool,
 }
 
 /// `[metrics]`

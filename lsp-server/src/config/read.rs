@@ -14,8 +14,8 @@ use storage::DatabaseUrl;
 
 use super::setting::Settings;
 use super::{
-    CONFIG_FILE, Config, ConfigError, DATABASE_FILE, HoldsConfig, HttpConfig, LightningConfig, MetricsConfig,
-    PayeeConfig, PushConfig,
+    CONFIG_FILE, Config, ConfigError, DATABASE_FILE, HoldsConfig, LightningConfig, MetricsConfig, PayeeConfig,
+    PushConfig, http,
 };
 
 /// BOLT 7: the alias has 32 bytes.
@@ -59,7 +59,7 @@ pub(super) fn config(
         holds: holds(settings),
         payee: payee(settings),
         mailbox: mailbox(settings),
-        http: HttpConfig { listen: settings.or("http.listen", SocketAddr::from(([127, 0, 0, 1], 8080))) },
+        http: http::config(settings, data_dir),
         push: PushConfig { allow_private_addresses: settings.or("push.allow_private_addresses", false) },
         metrics: MetricsConfig { listen: settings.or("metrics.listen", None) },
     };

@@ -197,3 +197,28 @@ fn the_defaults_in_comments_are_the_defaults() {
     let from_comments = parse(&filled, &[]).unwrap();
     assert_eq!(format!("{from_comments:?}"), format!("{:?}", parse(MINIMAL, &[]).unwrap()));
 }
+
+#[test]
+fn plain_http_is_for_loopback_unless_somebody_says_otherwise() {
+    let with = |http: &str| Config::parse(Path::new("/d"), &format!("{MINIMAL}\n[http]\n{http}"), []);
+    for fine in [
+        "listen = \"127.0.0.1:80\"",
+        "listen = \"[::1]:80\"",
+        "listen = \"0.0.0.0:80\"\nallow_plain_http = true",
+        "listen = \"0.0.0.0:443\"\ntls_certificate = \"a.pem\"\ntls_key = \"/b.pem\"",
+    ] {
+        with(fine).unwrap();
+    }
+    for (mistake, word) in [
+        ("listen = \"0.0.0.0:80\"", "http.listen"),
+        ("listen = \"192.168.0.1:80\"", "http.listen"),
+        ("tls_certificate = \"a.pem\"", "http.tls_key"),
+        ("tls_key = \"a.pem\"", "http.tls_certificate"),
+    ] {
+        let error = with(mistake).unwrap_err().to_string();
+        assert!(error.contains(word), "{mistake}: {error}");
+    }
+    let tls = with("tls_certificate = \"a.pem\"\ntls_key = \"/b.pem\"").unwrap().http.tls.unwrap();
+    assert_eq!(tls.certificate, Path::new("/d/a.pem"));
+    assert_eq!(tls.key, Path::new("/b.pem"));
+}

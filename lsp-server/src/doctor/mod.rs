@@ -92,6 +92,7 @@ pub async fn examine(data_dir: &Path, clock: &dyn Clock) -> Vec<Check> {
     checks.push(files::disk_space(&config));
     checks.extend(bitcoind::examine(&config, clock).await);
     checks.extend(ports::examine(&config, running));
+    checks.extend(tls(&config));
     match running {
         Running::Yes => checks.extend(alarms(data_dir).await),
         Running::No => checks.push(Check::ok("server", "it does not run")),
@@ -117,6 +118,15 @@ async fn alarms(data_dir: &Path) -> Vec<Check> {
             info.alarms.into_iter().map(check).collect()
         }
     }
+}
+
+fn tls(config: &Config) -> Option<Check> {
+    const NAME: &str = "certificate";
+    let files = config.http.tls.as_ref()?;
+    Some(match files.load() {
+        Ok(_) => Check::ok(NAME, format!("{} and its key can be used", files.certificate.display())),
+        Err(error) => Check::failed(NAME, with_causes(&error), "mend http.tls_certificate or http.tls_key"),
+    })
 }
 
 #[cfg(test)]

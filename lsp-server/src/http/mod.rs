@@ -5,6 +5,7 @@ mod listener;
 pub mod problem;
 pub mod public;
 mod serve;
+pub mod tls;
 
 pub use listener::{BoundedListener, ConnectionLimits};
 pub use serve::HttpServers;

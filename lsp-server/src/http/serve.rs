@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::public::{self, PublicState};
+use super::tls::{RELOAD_INTERVAL, TlsError, TlsListener};
 use super::{BoundedListener, ConnectionLimits, admin};
 use crate::metrics::router as metrics_router;
 use crate::server::Server;
@@ -31,12 +32,15 @@ pub struct HttpServers {
 
 impl HttpServers {
     /// Serves both APIs of `server`, and its metrics if there is a listener for them.
+    ///
+    /// # Errors
+    /// When the public API is to be HTTPS and its certificate cannot be used.
     pub fn start(
         server: &Arc<Server>,
         public: TcpListener,
         metrics: Option<TcpListener>,
         admin: UnixListener,
-    ) -> Self {
+    ) -> Result<Self, TlsError> {
         let stop = watch::Sender::new(false);
         let mut tasks = JoinSet::new();
         let state = PublicState::new(
@@ -46,8 +50,18 @@ impl HttpServers {
             server.clock().clone(),
         );
         let public = BoundedListener::new(public, ConnectionLimits::default());
-        let public = axum::serve(public, public::router(state)).with_graceful_shutdown(stopped(&stop));
-        tasks.spawn(async { public.await });
+        let app = public::router(state);
+        match server.config().http.tls.clone() {
+            Some(files) => {
+                let public = TlsListener::new(public, files, RELOAD_INTERVAL)?;
+                let public = axum::serve(public, app).with_graceful_shutdown(stopped(&stop));
+                tasks.spawn(async { public.await });
+            }
+            None => {
+                let public = axum::serve(public, app).with_graceful_shutdown(stopped(&stop));
+                tasks.spawn(async { public.await });
+            }
+        }
         if let Some(metrics) = metrics {
             let metrics = BoundedListener::new(metrics, METRICS_CONNECTIONS);
             let metrics = axum::serve(metrics, metrics_router()).with_graceful_shutdown(stopped(&stop));
@@ -55,7 +69,7 @@ impl HttpServers {
         }
         let admin = axum::serve(admin, admin::router(server.clone())).with_graceful_shutdown(stopped(&stop));
         tasks.spawn(async { admin.await });
-        Self { stop, tasks }
+        Ok(Self { stop, tasks })
     }
 
     /// Takes no more requests, and lets those under way end, for a bounded time.
