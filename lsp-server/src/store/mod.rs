@@ -39,6 +39,11 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
             name: "time",
             sql: include_str!("../../../migrations/sqlite/server/0005_time.sql"),
         },
+        Migration {
+            version: 6,
+            name: "wake_ledger",
+            sql: include_str!("../../../migrations/sqlite/server/0006_wake_ledger.sql"),
+        },
     ],
 };
 

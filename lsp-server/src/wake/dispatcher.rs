@@ -9,6 +9,7 @@ use futures::StreamExt;
 use futures::future::{BoxFuture, FutureExt, join_all};
 use futures::stream::FuturesUnordered;
 use notifier::{Push, Verdict, WakeId};
+use protocol::api::ledger::PutOff;
 use protocol::wake::WakeReason;
 use storage::{Commit, StorageError};
 
@@ -140,7 +141,8 @@ impl Waker {
         if self.node.is_connected(wake.node_id) {
             return self.database.submit("put_off_wake", move |tx| {
                 Box::pin(async move {
-                    wakes::postpone(tx, wake.id, now_unix + CONNECTED_RECHECK_SECONDS).await?;
+                    let due_at = now_unix + CONNECTED_RECHECK_SECONDS;
+                    wakes::postpone(tx, wake.id, due_at, Some(PutOff::Connected)).await?;
                     Ok(Claim::Later)
                 })
             });
@@ -152,7 +154,7 @@ impl Waker {
     }
 
     fn postpone(&self, id: i64, due_at: u64) -> Commit<(), StorageError> {
-        self.database.submit("put_off_wake", move |tx| Box::pin(wakes::postpone(tx, id, due_at)))
+        self.database.submit("put_off_wake", move |tx| Box::pin(wakes::postpone(tx, id, due_at, None)))
     }
 
     fn fresh_id(&self) -> WakeId {

@@ -1,6 +1,7 @@
 //! The types of the HTTP interfaces, shared by who serves them and who calls them.
 
 pub mod admin;
+pub mod ledger;
 pub mod public;
 mod text;
 

@@ -2,6 +2,7 @@
 
 use bitcoin::secp256k1::PublicKey;
 use notifier::{PushTarget, Verdict, WakeId};
+use protocol::api::ledger::PutOff;
 use protocol::wake::{WakeReason, next_attempt};
 use storage::{ReadTx, StorageError, Tx, values};
 
@@ -149,12 +150,17 @@ pub async fn next_due(tx: &mut ReadTx, now_unix: u64) -> Result<Option<u64>, Sto
     row.opt_u64("due_at")
 }
 
-/// Looks at a wake again later, without an attempt.
+/// Looks at a wake again later, without an attempt. `why` is for who asks why the phone did not ring.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn postpone(tx: &mut Tx, id: i64, due_at: u64) -> Result<(), StorageError> {
-    tx.execute("UPDATE wake SET due_at = $2 WHERE id = $1", &[id.into(), due_at.try_into()?]).await.map(drop)
+pub async fn postpone(tx: &mut Tx, id: i64, due_at: u64, why: Option<PutOff>) -> Result<(), StorageError> {
+    tx.execute(
+        "UPDATE wake SET due_at = $2, put_off = $3 WHERE id = $1",
+        &[id.into(), due_at.try_into()?, why.map(PutOff::as_str).into()],
+    )
+    .await
+    .map(drop)
 }
 
 /// Takes a wake that is due, and records an attempt for each device that may be pushed now. `fresh_id` becomes its opaque
@@ -185,24 +191,26 @@ pub async fn claim(
 
     let devices = devices::of_node(tx, node_id).await?;
     if devices.is_empty() {
-        postpone(tx, id, expires_at).await?;
+        postpone(tx, id, expires_at, Some(PutOff::NoDevice)).await?;
         return Ok(Claim::NoDevice { reason });
     }
     let mut ready = Vec::new();
-    let mut ready_at = expires_at;
+    let mut first: Option<(u64, PutOff)> = None;
     for device in devices {
         match pushable_at(tx, &device, id, reason, now_unix, limits).await? {
-            at if at <= now_unix => ready.push(device),
-            at => ready_at = ready_at.min(at),
+            (at, _) if at <= now_unix => ready.push(device),
+            later if first.is_none_or(|(at, _)| later.0 < at) => first = Some(later),
+            _ => {}
         }
     }
     if ready.is_empty() {
-        postpone(tx, id, ready_at).await?;
+        let (ready_at, why) = first.unzip();
+        postpone(tx, id, ready_at.unwrap_or(expires_at).min(expires_at), why).await?;
         return Ok(Claim::Later);
     }
 
     tx.execute(
-        "UPDATE wake SET wake_id = $2, step = $3, attempts = $4, due_at = $5 WHERE id = $1",
+        "UPDATE wake SET wake_id = $2, step = $3, attempts = $4, due_at = $5, put_off = NULL WHERE id = $1",
         &[id.into(), wake_id.0.into(), step.into(), attempts.into(), (now_unix + LEASE_SECONDS).try_into()?],
     )
     .await?;
@@ -210,8 +218,15 @@ pub async fn claim(
     for device in ready {
         let row = tx
             .fetch_one(
-                "INSERT INTO wake_attempt (wake, device_id, reason, sent_at) VALUES ($1, $2, $3, $4) RETURNING id",
-                &[id.into(), device.device_id.0.into(), reason.as_str().into(), now_unix.try_into()?],
+                "INSERT INTO wake_attempt (wake, device_id, platform, reason, sent_at) VALUES ($1, $2, $3, $4, $5) \
+                 RETURNING id",
+                &[
+                    id.into(),
+                    device.device_id.0.into(),
+                    device.target.kind.as_str().into(),
+                    reason.as_str().into(),
+                    now_unix.try_into()?,
+                ],
             )
             .await?;
         pushes.push(PendingPush { attempt: row.get_i64("id")?, device });
@@ -230,7 +245,7 @@ pub async fn claim(
 }
 
 /// When the device may be pushed for this wake: now or earlier, or the time at which its provider, the cooldown and the
-/// hourly budget allow it.
+/// hourly budget allow it, and which of them it waits for.
 async fn pushable_at(
     tx: &mut Tx,
     device: &Device,
@@ -238,7 +253,7 @@ async fn pushable_at(
     reason: WakeReason,
     now_unix: u64,
     limits: &WakeLimits,
-) -> Result<u64, StoreError> {
+) -> Result<(u64, PutOff), StoreError> {
     let (device_id, reason_code) = (device.device_id.0, reason.as_str());
     let last_of_others = tx
         .fetch_one(
@@ -250,7 +265,7 @@ async fn pushable_at(
     let cooled = last_of_others.map_or(0, |sent_at| sent_at + limits.cooldown_seconds);
 
     let max = limits.pushes_per_hour_max(reason);
-    let Some(before_last) = max.checked_sub(1) else { return Ok(u64::MAX) };
+    let Some(before_last) = max.checked_sub(1) else { return Ok((u64::MAX, PutOff::Budget)) };
     let oldest_of_budget = tx
         .fetch_optional(
             "SELECT sent_at FROM wake_attempt WHERE device_id = $1 AND reason = $2 AND sent_at > $3 \
@@ -267,7 +282,9 @@ async fn pushable_at(
         Some(row) => row.get_u64("sent_at")? + HOUR_SECONDS,
         None => 0,
     };
-    Ok(device.paused_until.max(cooled).max(in_budget))
+    let waits =
+        [(device.paused_until, PutOff::Paused), (cooled, PutOff::Cooldown), (in_budget, PutOff::Budget)];
+    Ok(waits.into_iter().max_by_key(|(at, _)| *at).unwrap_or((0, PutOff::Cooldown)))
 }
 
 /// Records what came of a claimed wake's pushes: dead devices go, providers that ask for a pause get it, and the

@@ -4,6 +4,7 @@
 //! [`Waker::nudge`](crate::wake::Waker::nudge) after its commit.
 
 mod dispatch;
+pub mod ledger;
 
 pub use dispatch::{
     Claim, ClaimedWake, DueWake, LEASE_SECONDS, PendingPush, PushOutcome, WakeLimits, claim, due, finish,

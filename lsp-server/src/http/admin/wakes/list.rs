@@ -7,13 +7,13 @@ use axum::extract::State;
 use hex::DisplayHex;
 use protocol::api::admin::WakeView;
 
-use super::LISTED_MAX;
-use super::error::AdminError;
+use crate::http::admin::LISTED_MAX;
+use crate::http::admin::error::AdminError;
 use crate::server::Server;
 use crate::store::wakes::{self, WakeRow};
 
 /// The open wakes, in order of arrival.
-pub(super) async fn handle(State(server): State<Arc<Server>>) -> Result<Json<Vec<WakeView>>, AdminError> {
+pub(crate) async fn handle(State(server): State<Arc<Server>>) -> Result<Json<Vec<WakeView>>, AdminError> {
     let wakes =
         server.database().read("admin_wakes", |tx| Box::pin(wakes::list_open(tx, LISTED_MAX))).await?;
     Ok(Json(wakes.into_iter().map(view).collect()))
