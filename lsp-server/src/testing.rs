@@ -23,7 +23,7 @@ use crate::clock::Clock;
 use crate::http::public::PublicNode;
 use crate::mailbox::MailboxNode;
 use crate::store::MIGRATIONS;
-use crate::store::devices::{self, DeviceId, DeviceLimits, NewDevice, RegisterError, Registered};
+use crate::store::devices::{self, Answered, DeviceId, DeviceLimits, NewDevice, RegisterError, Registered};
 use crate::wake::WakeNode;
 
 /// When the tests begin, in seconds since 1970.
@@ -92,9 +92,11 @@ pub(crate) fn new_device(node: u8, url: &str) -> NewDevice {
         node_id: public(node),
         target: PushTarget::new(GatewayKind::Webhook, url),
         has_channel: true,
-        challenge: serial.to_be_bytes().to_vec(),
-        challenge_expires_at: START + 300,
-        now_unix: START,
+        answered: Answered {
+            challenge: serial.to_be_bytes().to_vec(),
+            expires_at: START + 300,
+            now_unix: START,
+        },
     }
 }
 

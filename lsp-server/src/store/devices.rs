@@ -106,12 +106,24 @@ pub struct NewDevice {
     /// Whether the node has a channel here.
     pub has_channel: bool,
     /// The challenge that was answered.
+    pub answered: Answered,
+}
+
+/// A challenge that a node has answered with its signature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// The challenge.
     pub challenge: Vec<u8>,
-    /// When that challenge expires, in seconds since 1970.
-    pub challenge_expires_at: u64,
+    /// When it expires, in seconds since 1970.
+    pub expires_at: u64,
     /// Now, in seconds since 1970.
     pub now_unix: u64,
 }
+
+/// The challenge was answered before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the challenge was used before: ask for a new one")]
+pub struct ChallengeUsed;
 
 /// A registration that was stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,8 +138,8 @@ pub struct Registered {
 #[derive(Debug, thiserror::Error)]
 pub enum RegisterError {
     /// The challenge was answered before.
-    #[error("the challenge was used before: ask for a new one")]
-    ChallengeUsed,
+    #[error(transparent)]
+    ChallengeUsed(#[from] ChallengeUsed),
     /// [`DeviceLimits::per_node_max`]
     #[error("this node has all the devices it may have: {0}")]
     TooManyForNode(u32),
@@ -148,7 +160,8 @@ pub async fn register(
     device: &NewDevice,
     limits: &DeviceLimits,
 ) -> Result<Registered, RegisterError> {
-    use_challenge(tx, device).await?;
+    use_challenge(tx, &device.answered).await??;
+    let now = storage::Value::try_from(device.answered.now_unix)?;
     let key = values![device.node_id.serialize(), device.target.kind.as_str(), &device.target.token];
     let known = tx
         .fetch_optional(
@@ -161,7 +174,7 @@ pub async fn register(
         tx.execute(
             "UPDATE device SET registered_at = $2, registrations = registrations + 1, has_channel = $3, \
              paused_until = 0 WHERE device_id = $1",
-            &[device_id.0.into(), device.now_unix.try_into().map_err(RegisterError::Storage)?, flag(device)],
+            &[device_id.0.into(), now, flag(device)],
         )
         .await?;
         return Ok(Registered { device_id, is_new: false });
@@ -187,14 +200,7 @@ pub async fn register(
     tx.execute(
         "INSERT INTO device (device_id, node_id, platform, token, registered_at, registrations, has_channel, \
          paused_until) VALUES ($1, $2, $3, $4, $5, 1, $6, 0)",
-        &[
-            device.device_id.0.into(),
-            node_id,
-            platform,
-            token,
-            device.now_unix.try_into().map_err(RegisterError::Storage)?,
-            flag(device),
-        ],
+        &[device.device_id.0.into(), node_id, platform, token, now, flag(device)],
     )
     .await?;
     Ok(Registered { device_id: device.device_id, is_new: true })
@@ -205,8 +211,15 @@ fn flag(device: &NewDevice) -> storage::Value {
     i64::from(device.has_channel).into()
 }
 
-async fn use_challenge(tx: &mut Tx, device: &NewDevice) -> Result<(), RegisterError> {
-    let now = storage::Value::try_from(device.now_unix)?;
+/// Uses a challenge up. `Ok(Err(..))` if it was before.
+///
+/// # Errors
+/// When the database fails.
+pub async fn use_challenge(
+    tx: &mut Tx,
+    answered: &Answered,
+) -> Result<Result<(), ChallengeUsed>, StorageError> {
+    let now = storage::Value::try_from(answered.now_unix)?;
     tx.execute(
         "DELETE FROM used_challenge WHERE challenge IN \
          (SELECT challenge FROM used_challenge WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)",
@@ -216,10 +229,10 @@ async fn use_challenge(tx: &mut Tx, device: &NewDevice) -> Result<(), RegisterEr
     let used = tx
         .execute(
             "INSERT INTO used_challenge (challenge, expires_at) VALUES ($1, $2) ON CONFLICT (challenge) DO NOTHING",
-            &[(&device.challenge).into(), storage::Value::try_from(device.challenge_expires_at)?],
+            &[(&answered.challenge).into(), storage::Value::try_from(answered.expires_at)?],
         )
         .await?;
-    if used == 0 { Err(RegisterError::ChallengeUsed) } else { Ok(()) }
+    Ok(if used == 0 { Err(ChallengeUsed) } else { Ok(()) })
 }
 
 /// A node's devices.
@@ -235,6 +248,62 @@ pub async fn of_node(tx: &mut ReadTx, node_id: PublicKey) -> Result<Vec<Device>,
         )
         .await?;
     rows.iter().map(Device::try_from).collect()
+}
+
+/// A node's device by its name. Another node's is none of its.
+///
+/// # Errors
+/// When the database fails or the row cannot be read.
+pub async fn of_owner(
+    tx: &mut ReadTx,
+    node_id: PublicKey,
+    device_id: DeviceId,
+) -> Result<Option<Device>, StoreError> {
+    let row = tx
+        .fetch_optional(
+            "SELECT device_id, node_id, platform, token, registered_at, paused_until, registrations \
+             FROM device WHERE device_id = $1 AND node_id = $2",
+            &values![device_id.0, node_id.serialize()],
+        )
+        .await?;
+    row.as_ref().map(Device::try_from).transpose()
+}
+
+/// Gives a device another target. What its provider said of the old one counts no more.
+///
+/// # Errors
+/// When the database fails; [`StorageError::is_unique_violation`] if another device of the node has the target.
+pub async fn refresh(
+    tx: &mut Tx,
+    device_id: DeviceId,
+    target: &PushTarget,
+    now_unix: u64,
+) -> Result<(), StorageError> {
+    tx.execute(
+        "UPDATE device SET platform = $2, token = $3, registered_at = $4, registrations = registrations + 1, \
+         paused_until = 0, tested_at = 0 WHERE device_id = $1",
+        &[device_id.0.into(), target.kind.as_str().into(), (&target.token).into(), now_unix.try_into()?],
+    )
+    .await
+    .map(drop)
+}
+
+/// When a test push was last asked for, in seconds since 1970; 0 if never.
+///
+/// # Errors
+/// When the database fails.
+pub async fn tested_at(tx: &mut ReadTx, device_id: DeviceId) -> Result<u64, StorageError> {
+    let sql = "SELECT tested_at FROM device WHERE device_id = $1";
+    tx.fetch_one(sql, &values![device_id.0]).await?.get_u64("tested_at")
+}
+
+/// A test push is sent now.
+///
+/// # Errors
+/// When the database fails.
+pub async fn set_tested_at(tx: &mut Tx, device_id: DeviceId, now_unix: u64) -> Result<(), StorageError> {
+    let sql = "UPDATE device SET tested_at = $2 WHERE device_id = $1";
+    tx.execute(sql, &[device_id.0.into(), now_unix.try_into()?]).await.map(drop)
 }
 
 /// Whether the node has a device.

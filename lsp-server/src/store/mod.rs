@@ -44,6 +44,11 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
             name: "wake_ledger",
             sql: include_str!("../../../migrations/sqlite/server/0006_wake_ledger.sql"),
         },
+        Migration {
+            version: 7,
+            name: "device_test",
+            sql: include_str!("../../../migrations/sqlite/server/0007_device_test.sql"),
+        },
     ],
 };
 

@@ -199,18 +199,9 @@ impl Waker {
     }
 
     async fn verdict(&self, wake: &ClaimedWake, push: &PendingPush) -> Verdict {
-        let Some(gateway) = self.gateway(push.target().kind) else {
-            return Verdict::Configuration("this gateway is not configured".into());
-        };
-        let content = match Push::new(wake.reason.as_str(), wake.wake_id, wake.expires_at) {
-            Ok(content) => content,
-            Err(error) => return Verdict::BadPayload(error.to_string().into()),
-        };
-        // A gateway's own bounds end earlier; past the lease another attempt would be under way.
-        let lease = Duration::from_secs(wakes::LEASE_SECONDS);
-        match tokio::time::timeout(lease, gateway.push(push.target(), &content)).await {
-            Ok(verdict) => verdict,
-            Err(_) => Verdict::RetryAfter(None, "the gateway took too long".into()),
+        match Push::new(wake.reason.as_str(), wake.wake_id, wake.expires_at) {
+            Ok(content) => self.push_to(push.target(), &content).await,
+            Err(error) => Verdict::BadPayload(error.to_string().into()),
         }
     }
 }

@@ -6,10 +6,11 @@ mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
 
 use bitcoin::secp256k1::PublicKey;
 use node::Node;
-use notifier::{GatewayKind, PushGateway, PushTarget, TargetError};
+use notifier::{GatewayKind, Push, PushGateway, PushTarget, TargetError, Verdict, WakeId};
 use storage::Database;
 use tokio::sync::Notify;
 
@@ -17,6 +18,12 @@ use crate::clock::Clock;
 use crate::store::wakes;
 
 pub use crate::store::wakes::WakeLimits;
+
+/// The reason of a push that an owner asked for to see whether it comes.
+const TEST_REASON: &str = "test";
+
+/// How long a test push is of use, in seconds.
+const TEST_PUSH_SECONDS: u64 = 60;
 
 /// What the dispatcher asks of the node.
 pub trait WakeNode: Send + Sync + 'static {
@@ -111,6 +118,32 @@ impl Waker {
         match self.gateway(target.kind) {
             Some(gateway) => gateway.check(target),
             None => Err(TargetError::OtherGateway(target.kind)),
+        }
+    }
+
+    /// Pushes to a target now, outside the outbox, and answers the verdict and how long the provider took, in milliseconds.
+    pub async fn test(&self, target: &PushTarget) -> (Verdict, u64) {
+        let expires_at = self.clock.now_unix() + TEST_PUSH_SECONDS;
+        let mut wake_id = [0; 16];
+        wake_id.copy_from_slice(&self.node.random_bytes()[..16]);
+        let started = Instant::now();
+        let verdict = match Push::new(TEST_REASON, WakeId(wake_id), expires_at) {
+            Ok(push) => self.push_to(target, &push).await,
+            Err(error) => Verdict::BadPayload(error.to_string().into()),
+        };
+        (verdict, u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// One push, in bounded time.
+    async fn push_to(&self, target: &PushTarget, push: &Push) -> Verdict {
+        let Some(gateway) = self.gateway(target.kind) else {
+            return Verdict::Configuration("this gateway is not configured".into());
+        };
+        // A gateway's own bounds end earlier; past the lease another attempt would be under way.
+        let lease = Duration::from_secs(wakes::LEASE_SECONDS);
+        match tokio::time::timeout(lease, gateway.push(target, push)).await {
+            Ok(verdict) => verdict,
+            Err(_) => Verdict::RetryAfter(None, "the gateway took too long".into()),
         }
     }
 

@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod ledger;
+pub mod owner;
 pub mod public;
 mod text;
 

@@ -9,9 +9,11 @@ mod challenges;
 mod devices;
 mod health;
 mod info;
+mod owner;
 mod ready;
 #[cfg(test)]
 mod tests;
+mod wakes;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +23,7 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use bitcoin::secp256k1::PublicKey;
 use futures::future::BoxFuture;
 use node::{ChainTrouble, Node, NodeError};
@@ -142,7 +144,10 @@ pub fn router(state: PublicState) -> Router {
         .route("/ready", get(ready::handle))
         .route("/v1/lsp", get(info::handle))
         .route("/v1/challenge", post(challenge::handle))
-        .route("/v1/devices", post(devices::handle))
+        .route("/v1/devices", get(devices::list::handle).post(devices::register::handle))
+        .route("/v1/devices/{device_id}", put(devices::refresh::handle).delete(devices::remove::handle))
+        .route("/v1/devices/{device_id}/test", post(devices::test::handle))
+        .route("/v1/wakes", get(wakes::handle))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

@@ -1,3 +1,5 @@
+mod owner;
+
 use node::ChainTrouble;
 use std::sync::atomic::Ordering;
 

@@ -12,7 +12,8 @@ async fn a_device_keeps_its_name_when_it_registers_again() {
     let db = TestDatabase::new().await;
     let first = db.register(1, URL).await;
     assert!(first.is_new);
-    let later = NewDevice { now_unix: START + 10, ..new_device(1, URL) };
+    let mut later = new_device(1, URL);
+    later.answered.now_unix = START + 10;
     let again = db.try_register(later, DeviceLimits::default()).await.unwrap();
     assert_eq!(again, Registered { device_id: first.device_id, is_new: false });
     let devices = devices_of(&db, 1).await;
@@ -33,10 +34,11 @@ async fn a_challenge_is_answered_once() {
     let device = new_device(1, URL);
     db.try_register(device.clone(), DeviceLimits::default()).await.unwrap();
     let replayed = db.try_register(device, DeviceLimits::default()).await;
-    assert!(matches!(replayed, Err(RegisterError::ChallengeUsed)));
+    assert!(matches!(replayed, Err(RegisterError::ChallengeUsed(_))));
     assert_eq!(db.number("SELECT registrations AS n FROM device").await, 1);
 
-    let after_expiry = NewDevice { now_unix: START + 300, ..new_device(1, URL) };
+    let mut after_expiry = new_device(1, URL);
+    after_expiry.answered.now_unix = START + 300;
     db.try_register(after_expiry, DeviceLimits::default()).await.unwrap();
     assert_eq!(db.number("SELECT COUNT(*) AS n FROM used_challenge").await, 1, "the expired one is gone");
 }

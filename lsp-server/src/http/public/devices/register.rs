@@ -5,32 +5,23 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use lightning::util::message_signing;
-use notifier::{GatewayKind, PushTarget, TargetError, UnknownGateway};
 use protocol::api::public::{RegisterDeviceRequest, RegisterDeviceResponse, registration_text};
 use storage::StorageError;
 
-use super::PublicState;
-use super::body::Body;
-use super::challenges::ChallengeError;
+use super::{TokenError, target};
 use crate::http::problem::problem;
-use crate::store::devices::{self, DeviceId, NewDevice, RegisterError};
+use crate::http::public::body::Body;
+use crate::http::public::challenges::ChallengeError;
+use crate::http::public::owner::SIGNATURE_CHARS;
+use crate::http::public::{Inner, PublicState};
+use crate::store::devices::{self, Answered, DeviceId, NewDevice, RegisterError};
 use crate::store::wakes;
-
-/// The longest token, in bytes.
-const TOKEN_BYTES_MAX: usize = 2_048;
-
-/// Characters in a signature: 65 bytes in zbase32.
-const SIGNATURE_CHARS: usize = 104;
 
 /// Why a device is not registered.
 #[derive(Debug, thiserror::Error)]
 enum RegisterDeviceError {
-    #[error("{0}")]
-    Platform(#[from] UnknownGateway),
-    #[error("the token has {0} bytes; it may have 1 to {TOKEN_BYTES_MAX}")]
-    TokenLength(usize),
-    #[error("{0}")]
-    Token(#[from] TargetError),
+    #[error(transparent)]
+    Token(#[from] TokenError),
     #[error("{0}")]
     Challenge(#[from] ChallengeError),
     #[error(
@@ -44,30 +35,28 @@ enum RegisterDeviceError {
 
 impl IntoResponse for RegisterDeviceError {
     fn into_response(self) -> Response {
-        let (status, kind, title) = match &self {
-            Self::Platform(_) => (StatusCode::BAD_REQUEST, "unknown_platform", "The platform is not served"),
-            Self::TokenLength(_) | Self::Token(_) => {
-                (StatusCode::BAD_REQUEST, "token_refused", "The token cannot be used")
-            }
+        let detail = self.to_string();
+        let (status, kind, title) = match self {
+            Self::Token(error) => return error.into_response(),
             Self::Challenge(_) => (StatusCode::FORBIDDEN, "challenge_refused", "The challenge is of no use"),
             Self::Signature => (StatusCode::FORBIDDEN, "signature_refused", "The signature does not verify"),
-            Self::Register(RegisterError::ChallengeUsed) => {
+            Self::Register(RegisterError::ChallengeUsed(_)) => {
                 (StatusCode::FORBIDDEN, "challenge_refused", "The challenge is of no use")
             }
             Self::Register(RegisterError::TooManyForNode(_) | RegisterError::TooManyWithoutChannel) => {
                 (StatusCode::CONFLICT, "too_many_devices", "There are too many devices")
             }
             Self::Register(RegisterError::Storage(error)) => {
-                tracing::error!(error = error as &dyn std::error::Error, "a device is not registered");
+                tracing::error!(error = &error as &dyn std::error::Error, "a device is not registered");
                 (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The server cannot store it now")
             }
         };
-        problem(status, kind, title, self.to_string())
+        problem(status, kind, title, detail)
     }
 }
 
 /// Registers where a node's phone can be woken. Answers once that is on disk; what waits for the node is pushed at once.
-pub(super) async fn handle(
+pub(crate) async fn handle(
     State(state): State<PublicState>,
     Body(request): Body<RegisterDeviceRequest>,
 ) -> Response {
@@ -89,7 +78,7 @@ async fn register(
         .submit("register_device", move |tx| {
             Box::pin(async move {
                 let registered = devices::register(tx, &new, &limits).await?;
-                wakes::rearm(tx, new.node_id, new.now_unix).await?;
+                wakes::rearm(tx, new.node_id, new.answered.now_unix).await?;
                 tracing::info!(node_id = %new.node_id, device = %registered.device_id, "registers a device");
                 Ok::<_, RegisterError>(registered)
             })
@@ -101,17 +90,12 @@ async fn register(
 }
 
 /// All that can be said without the database, the cheap things first.
-fn check(state: &super::Inner, request: RegisterDeviceRequest) -> Result<NewDevice, RegisterDeviceError> {
+fn check(state: &Inner, request: RegisterDeviceRequest) -> Result<NewDevice, RegisterDeviceError> {
     let RegisterDeviceRequest { node_id, challenge, platform, token, signature } = request;
-    let kind: GatewayKind = platform.parse()?;
-    if token.is_empty() || token.len() > TOKEN_BYTES_MAX {
-        return Err(RegisterDeviceError::TokenLength(token.len()));
-    }
-    let target = PushTarget::new(kind, token);
-    state.waker.check(&target)?;
+    let target = target(state, &platform, token)?;
     let now_unix = state.clock.now_unix();
     let known = state.challenges.check(&node_id, &challenge, now_unix)?;
-    let text = registration_text(&state.node.node_id(), &challenge, kind.as_str(), &target.token);
+    let text = registration_text(&state.node.node_id(), &challenge, target.kind.as_str(), &target.token);
     if signature.len() != SIGNATURE_CHARS || !message_signing::verify(text.as_bytes(), &signature, &node_id) {
         return Err(RegisterDeviceError::Signature);
     }
@@ -122,9 +106,7 @@ fn check(state: &super::Inner, request: RegisterDeviceRequest) -> Result<NewDevi
         node_id,
         target,
         has_channel: state.node.has_channel(node_id),
-        challenge: known.bytes,
-        challenge_expires_at: known.expires_at,
-        now_unix,
+        answered: Answered { challenge: known.bytes, expires_at: known.expires_at, now_unix },
     })
 }
 

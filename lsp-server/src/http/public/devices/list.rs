@@ -1,0 +1,40 @@
+//! `GET /v1/devices`
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use protocol::api::owner::{OwnDevice, OwnDevices, OwnerAction};
+
+use super::DeviceError;
+use crate::http::public::PublicState;
+use crate::http::public::owner::authorize;
+use crate::store::devices::{self, Device};
+
+/// The node's own devices.
+pub(crate) async fn handle(
+    State(state): State<PublicState>,
+    headers: HeaderMap,
+) -> Result<Json<OwnDevices>, DeviceError> {
+    let owner = authorize(&state.inner, &headers, OwnerAction::ListDevices, "")?;
+    let now_unix = owner.answered.now_unix;
+    let devices = state
+        .inner
+        .database
+        .submit("list_own_devices", move |tx| {
+            Box::pin(async move {
+                devices::use_challenge(tx, &owner.answered).await??;
+                Ok::<_, DeviceError>(devices::of_node(tx, owner.node_id).await?)
+            })
+        })
+        .await?;
+    Ok(Json(OwnDevices { devices: devices.into_iter().map(|device| view(device, now_unix)).collect() }))
+}
+
+fn view(device: Device, now_unix: u64) -> OwnDevice {
+    OwnDevice {
+        device_id: device.device_id.to_string(),
+        platform: device.target.kind.to_string(),
+        registered_at: device.registered_at,
+        paused_until: (device.paused_until > now_unix).then_some(device.paused_until),
+    }
+}

@@ -1,0 +1,35 @@
+//! `DELETE /v1/devices/{device_id}`
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use protocol::api::owner::OwnerAction;
+
+use super::{DeviceError, device_id};
+use crate::http::public::PublicState;
+use crate::http::public::owner::authorize;
+use crate::store::devices;
+
+/// Forgets a device of the node's. Answers once that is on disk.
+pub(crate) async fn handle(
+    State(state): State<PublicState>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<StatusCode, DeviceError> {
+    let owner = authorize(&state.inner, &headers, OwnerAction::RemoveDevice, &id)?;
+    let device_id = device_id(&id)?;
+    let node_id = owner.node_id;
+    state
+        .inner
+        .database
+        .submit("remove_own_device", move |tx| {
+            Box::pin(async move {
+                devices::use_challenge(tx, &owner.answered).await??;
+                devices::of_owner(tx, node_id, device_id).await?.ok_or(DeviceError::NotFound)?;
+                devices::remove(tx, device_id).await?;
+                Ok::<_, DeviceError>(())
+            })
+        })
+        .await?;
+    tracing::info!(%node_id, device = %device_id, "a device was removed by its owner");
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,78 @@
+//! Who asks: a node that answers a challenge with its signature.
+
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bitcoin::secp256k1::PublicKey;
+use lightning::util::message_signing;
+use protocol::api::owner::{
+    AUTHORIZATION_SCHEME, Authorization, MalformedAuthorization, OwnerAction, owner_text,
+};
+
+use super::Inner;
+use super::challenges::ChallengeError;
+use crate::http::problem::problem;
+use crate::store::devices::{Answered, ChallengeUsed};
+
+/// Characters in a signature: 65 bytes in zbase32.
+pub(super) const SIGNATURE_CHARS: usize = 104;
+
+/// A node that has proven who it is, for one request. Its challenge is still to be used up, in the request's transaction.
+#[derive(Debug)]
+pub(super) struct Owner {
+    pub(super) node_id: PublicKey,
+    pub(super) answered: Answered,
+}
+
+/// Why a request is nobody's.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OwnerError {
+    #[error("{0}; `POST /v1/challenge` gives the challenge")]
+    Malformed(#[from] MalformedAuthorization),
+    #[error("{0}")]
+    Challenge(#[from] ChallengeError),
+    #[error("{0}")]
+    Used(#[from] ChallengeUsed),
+    #[error("the signature is not by this node over this request: sign `{0}` with the node's key")]
+    Signature(String),
+}
+
+impl IntoResponse for OwnerError {
+    fn into_response(self) -> Response {
+        let detail = self.to_string();
+        match self {
+            Self::Malformed(_) => {
+                let title = "The request is not signed";
+                let mut response = problem(StatusCode::UNAUTHORIZED, "unauthorized", title, detail);
+                response
+                    .headers_mut()
+                    .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(AUTHORIZATION_SCHEME));
+                response
+            }
+            Self::Challenge(_) | Self::Used(_) => {
+                problem(StatusCode::FORBIDDEN, "challenge_refused", "The challenge is of no use", detail)
+            }
+            Self::Signature(_) => {
+                problem(StatusCode::FORBIDDEN, "signature_refused", "The signature does not verify", detail)
+            }
+        }
+    }
+}
+
+/// Checks the `Authorization` header. Writes nothing.
+pub(super) fn authorize(
+    state: &Inner,
+    headers: &HeaderMap,
+    action: OwnerAction,
+    subject: &str,
+) -> Result<Owner, OwnerError> {
+    let header = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let Authorization { node_id, challenge, signature } = header.ok_or(MalformedAuthorization)?.parse()?;
+    let now_unix = state.clock.now_unix();
+    let known = state.challenges.check(&node_id, &challenge, now_unix)?;
+    let text = owner_text(&state.node.node_id(), &challenge, action, subject);
+    if signature.len() != SIGNATURE_CHARS || !message_signing::verify(text.as_bytes(), &signature, &node_id) {
+        return Err(OwnerError::Signature(text));
+    }
+    let answered = Answered { challenge: known.bytes, expires_at: known.expires_at, now_unix };
+    Ok(Owner { node_id, answered })
+}

@@ -1,0 +1,35 @@
+//! `GET /v1/wakes`
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use protocol::api::ledger::WakeRecord;
+use protocol::api::owner::OwnerAction;
+
+use super::PublicState;
+use super::devices::DeviceError;
+use super::owner::authorize;
+use crate::store::devices;
+use crate::store::wakes::ledger::{self, Which};
+
+/// Wakes that are told, the newest ones.
+const WAKES_MAX: u32 = 50;
+
+/// The node's own wakes, the newest first: why its phone did or did not ring.
+pub(super) async fn handle(
+    State(state): State<PublicState>,
+    headers: HeaderMap,
+) -> Result<Json<Vec<WakeRecord>>, DeviceError> {
+    let owner = authorize(&state.inner, &headers, OwnerAction::ListWakes, "")?;
+    let records = state
+        .inner
+        .database
+        .submit("list_own_wakes", move |tx| {
+            Box::pin(async move {
+                devices::use_challenge(tx, &owner.answered).await??;
+                Ok::<_, DeviceError>(ledger::find(tx, Which::Node(owner.node_id), WAKES_MAX).await?)
+            })
+        })
+        .await?;
+    Ok(Json(records))
+}
