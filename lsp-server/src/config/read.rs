@@ -14,8 +14,8 @@ use storage::DatabaseUrl;
 
 use super::setting::Settings;
 use super::{
-    CONFIG_FILE, Config, ConfigError, DATABASE_FILE, HoldsConfig, LightningConfig, MetricsConfig, PayeeConfig,
-    PushConfig, http,
+    CONFIG_FILE, Config, ConfigError, DATABASE_FILE, HoldsConfig, LightningConfig, MetricsConfig,
+    PayeeConfig, PushConfig, http,
 };
 
 /// BOLT 7: the alias has 32 bytes.

@@ -1,7 +1,6 @@
 //! HTTPS: certificate and key from files, read again when they change.
 
 use std::fs;
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -167,13 +166,11 @@ impl Listener for TlsListener {
     type Io = TlsStream<BoundedStream>;
     type Addr = SocketAddr;
 
-    fn accept(&mut self) -> impl Future<Output = (Self::Io, SocketAddr)> + Send {
-        async {
-            match self.accepted.recv().await {
-                Some(accepted) => accepted,
-                // The task that accepts ends with this listener only.
-                None => std::future::pending().await,
-            }
+    async fn accept(&mut self) -> (Self::Io, SocketAddr) {
+        match self.accepted.recv().await {
+            Some(accepted) => accepted,
+            // The task that accepts ends with this listener only.
+            None => std::future::pending().await,
         }
     }
 
