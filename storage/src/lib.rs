@@ -19,6 +19,8 @@ mod database;
 mod error;
 #[cfg(feature = "faults")]
 pub mod faults;
+#[cfg(feature = "faults")]
+mod kill;
 mod kv;
 mod lease;
 mod migration;

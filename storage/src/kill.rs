@@ -1,0 +1,85 @@
+//! How a simulation kills the database at a moment of its choice, and makes it do one thing at a time. Only with the feature
+//! `faults`.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{Mutex as Turns, OwnedMutexGuard};
+
+use crate::faults::Faults;
+
+/// What [`Faults`] knows of it.
+#[derive(Clone, Default)]
+pub(crate) struct Kill {
+    state: Arc<Mutex<State>>,
+    turns: Arc<Turns<()>>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct State {
+    takes_turns: bool,
+    due: Option<Due>,
+}
+
+#[derive(Clone, Copy)]
+struct Due {
+    commits: u64,
+    after: bool,
+}
+
+impl Kill {
+    fn with<T>(&self, body: impl FnOnce(&mut State) -> T) -> T {
+        body(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Faults {
+    /// From this call on nothing is committed, and what was not answered yet never is: [`Database::cut`](crate::Database::cut)
+    /// must follow.
+    pub fn cut_now(&self) {
+        self.cut();
+    }
+
+    /// Cuts at a commit to come, when so many others have been made: before it, or after it and before anybody hears of it.
+    pub fn cut_at_commit(&self, commits: u64, after: bool) {
+        self.kill.with(|state| state.due = Some(Due { commits, after }));
+    }
+
+    /// Takes [`Self::cut_at_commit`] back.
+    pub fn spare(&self) {
+        self.kill.with(|state| state.due = None);
+    }
+
+    /// From now on reads and batches of writes wait for each other, in the order in which they were asked for. Without it their
+    /// answers come in an order that nobody can repeat.
+    pub fn take_turns(&self) {
+        self.kill.with(|state| state.takes_turns = true);
+    }
+
+    pub(crate) async fn turn(&self) -> Option<OwnedMutexGuard<()>> {
+        if !self.kill.with(|state| state.takes_turns) {
+            return None;
+        }
+        Some(self.kill.turns.clone().lock_owned().await)
+    }
+
+    /// Once before each commit.
+    pub(crate) fn before_commit(&self) {
+        let now = self.kill.with(|state| state.due.is_some_and(|due| due.commits == 0 && !due.after));
+        if now {
+            self.cut();
+        }
+    }
+
+    /// Once after each commit.
+    pub(crate) fn after_commit(&self) {
+        let now = self.kill.with(|state| {
+            let Some(due) = &mut state.due else { return false };
+            let now = due.commits == 0;
+            due.commits = due.commits.saturating_sub(1);
+            now
+        });
+        if now {
+            self.cut();
+        }
+    }
+}
