@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use lightning::ln::channelmanager::InterceptId;
 use lightning::ln::types::ChannelId;
-use node::ChannelCarry;
+use node::{ChannelCarry, PendingState};
 use protocol::hold::{Hold, Part};
 use protocol::units::Msat;
 
@@ -54,15 +54,26 @@ impl Routes {
         self.told.retain(|id| keep(*id));
     }
 
-    /// The held parts that could all be forwarded now: LDK has told of them, and each channel has room for its share on
-    /// top of what is promised to others.
+    /// The held parts that could all be forwarded now: LDK has told of them, their payer's channels stay, and each outgoing
+    /// channel has room for its share on top of what is promised to others.
     pub(super) fn carriable(&self, node: &dyn PaymentNode, hold: &Hold) -> HashSet<InterceptId> {
         let carries: HashMap<u64, ChannelCarry> = hold
             .group()
             .held()
             .filter_map(|part| node.carry(part.next_hop_scid).map(|carry| (part.next_hop_scid, carry)))
             .collect();
-        self.fitting(&carries, hold)
+        let mut fitting = self.fitting(&carries, hold);
+        if !fitting.is_empty() {
+            // A channel that shuts down takes its whole group back: the rescan sees to that.
+            let pending = node.pending_inbound_htlcs(hold.group().terms.payer);
+            let stays: HashSet<_> = pending
+                .iter()
+                .filter(|htlc| htlc.state == PendingState::Committed && !htlc.channel_is_shutting_down)
+                .map(|htlc| htlc.intercept_id)
+                .collect();
+            fitting.retain(|id| stays.contains(id));
+        }
+        fitting
     }
 
     fn fitting(&self, carries: &HashMap<u64, ChannelCarry>, hold: &Hold) -> HashSet<InterceptId> {
