@@ -121,8 +121,7 @@ impl Server {
         payments.restart().await?;
 
         let (requests, incoming) = mpsc::channel(REQUESTS_QUEUED_MAX);
-        let handler =
-            Handler { payments: payments.clone(), mailbox: mailbox.clone(), waker: waker.clone(), requests };
+        let handler = Handler::new(payments.clone(), mailbox.clone(), waker.clone(), requests);
         node.start(Arc::new(handler)).await?;
         let loops = vec![
             tokio::spawn(answer_requests(payments.clone(), incoming, tasks.clone())),
@@ -302,11 +301,23 @@ async fn answer_requests(
 }
 
 /// LDK's events, each to the part that it is for.
-struct Handler {
+pub struct Handler {
     payments: Arc<Payments>,
     mailbox: Arc<Mailbox>,
     waker: Arc<Waker>,
     requests: mpsc::Sender<(Message, Option<ReplyTo>)>,
+}
+
+impl Handler {
+    /// Hands events to these, and payers' messages to `requests`.
+    pub fn new(
+        payments: Arc<Payments>,
+        mailbox: Arc<Mailbox>,
+        waker: Arc<Waker>,
+        requests: mpsc::Sender<(Message, Option<ReplyTo>)>,
+    ) -> Self {
+        Self { payments, mailbox, waker, requests }
+    }
 }
 
 impl NodeHandler for Handler {

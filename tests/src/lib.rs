@@ -16,6 +16,8 @@ pub mod ports;
 pub mod process;
 #[cfg(feature = "puppet")]
 pub mod puppet;
+#[cfg(feature = "simulator")]
+pub mod simulate;
 pub mod stage;
 mod text;
 pub mod wait;

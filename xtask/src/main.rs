@@ -10,6 +10,7 @@ mod check;
 mod demo;
 mod fuzz;
 mod process;
+mod simulate;
 mod steps;
 mod test;
 mod tools;
@@ -27,6 +28,7 @@ enum Command {
     Demo(demo::Arguments),
     Test(test::Arguments),
     Check(check::Arguments),
+    Simulate(simulate::Arguments),
     Advisories(advisories::Arguments),
     Fuzz(fuzz::Arguments),
 }
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Advisories(arguments) => advisories::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
     }

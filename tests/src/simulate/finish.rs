@@ -1,0 +1,186 @@
+//! The end of a world: the faults stop, everybody comes, and everything must come to its end.
+
+use std::sync::{Arc, Mutex};
+
+use storage::StorageError;
+
+use super::keys::{PAYEES_MAX, PAYERS_MAX};
+use super::ldk::{At, Outer};
+use super::process::Process;
+use super::world::World;
+
+/// Rounds from the last fault until nothing may be left: past every deadline and expiry.
+const ROUNDS: u32 = 7;
+
+/// One world in so many waits for its phones block by block.
+const PATIENT_PERCENT: u64 = 25;
+
+/// Blocks in which LDK closes a channel over a claimed HTLC, with the LSP's delta, and some.
+const PATIENT_BLOCKS_MAX: u32 = 130;
+
+impl World {
+    /// Lets everything that is under way come to its end, and checks that it did.
+    pub fn finish(&mut self) {
+        {
+            let mut state = self.model.lock();
+            state.trace.line("- the faults stop".to_owned());
+            state.crash_in = None;
+            if let Some(faults) = &state.faults {
+                faults.clear();
+                faults.spare();
+            }
+        }
+        self.mail.clear();
+        self.revive();
+        if self.rng.percent(PATIENT_PERCENT) {
+            self.wait_for_phones();
+        }
+        for round in 0..ROUNDS {
+            for phone in 0..PAYERS_MAX + PAYEES_MAX {
+                self.comes(phone);
+                self.reestablished(phone);
+            }
+            self.handle_events();
+            self.write();
+            self.passes();
+            self.sleep(70);
+            self.handle_events();
+            self.model.lock().process_forwards();
+            self.write();
+            // Twice: a part that LDK no longer lists counts as gone after two looks.
+            self.passes();
+            self.handle_events();
+            self.write();
+            self.hear();
+            self.mail.clear();
+            if round >= 3 {
+                self.jump();
+            } else {
+                self.calm_block();
+            }
+            self.revive();
+        }
+        for _ in 0..3 {
+            self.handle_events();
+            self.write();
+            self.passes();
+            self.sleep(30);
+        }
+        self.check_ended();
+    }
+
+    /// Blocks come one by one, and only pushes bring phones, while an HTLC waits for one.
+    fn wait_for_phones(&mut self) {
+        for phone in 0..PAYERS_MAX + PAYEES_MAX {
+            self.leaves(phone);
+        }
+        for _ in 0..PATIENT_BLOCKS_MAX {
+            let waits = self.model.lock().memory.at.values().any(|at| matches!(at, At::Claimed | At::Out));
+            if !waits {
+                return;
+            }
+            self.calm_block();
+            self.revive();
+        }
+    }
+
+    /// Enough blocks, with everybody here, for one more deadline or expiry to pass.
+    fn jump(&mut self) {
+        let mut state = self.model.lock();
+        let height = state.height + 120;
+        state.set_height(height);
+        if !state.dead {
+            state.block_connected();
+        }
+        drop(state);
+        self.calm_block();
+    }
+
+    fn check_ended(&mut self) {
+        let rows = self.process.as_ref().and_then(unfinished).unwrap_or_default();
+        let mut state = self.model.lock();
+        for row in rows {
+            state.trace.violation(format!("at the end there still is {row}"));
+        }
+        for htlc in 0..state.htlcs.len() {
+            let known = state.htlcs[htlc].clone();
+            let claimed = known.outer == Outer::Claimed;
+            match known.outcome {
+                None => state.trace.violation(format!("htlc {htlc} never ended")),
+                Some(settled) if settled != claimed => state.trace.violation(format!(
+                    "htlc {htlc}: the payer was charged: {settled}, the payee was paid: {claimed}"
+                )),
+                Some(_) => {}
+            }
+            if state.at(htlc) != At::Gone {
+                let at = state.at(htlc);
+                state.trace.violation(format!("htlc {htlc} is still {at:?}"));
+            }
+        }
+        // Invariant 1: what the LSP has gained is its fees.
+        let gained: i128 = state
+            .channels
+            .iter()
+            .map(|channel| i128::from(channel.ours_msat) - i128::from(channel.ours_first_msat))
+            .sum();
+        let fees: i128 = state
+            .htlcs
+            .iter()
+            .filter(|htlc| htlc.outcome == Some(true))
+            .map(|htlc| i128::from(htlc.amount_msat) - i128::from(htlc.out_msat))
+            .sum();
+        if gained != fees {
+            state.trace.violation(format!("the LSP gained {gained} msat, its fees were {fees}"));
+        }
+        for payment in 0..state.payments.len() {
+            let sent = state.payments[payment].sent.clone();
+            let settled = sent.iter().filter(|htlc| state.htlcs[**htlc].outcome == Some(true)).count();
+            if settled == state.payments[payment].parts {
+                state.trace.count("payment settled");
+            } else if !sent.is_empty() {
+                state.trace.count("payment failed");
+            }
+        }
+    }
+}
+
+/// The rows that should have ended.
+fn unfinished(process: &Process) -> Option<Vec<String>> {
+    let found = Arc::new(Mutex::new(None));
+    let (answer, db) = (found.clone(), process.db.clone());
+    process.run(async move {
+        let read = db.read("unfinished", |tx| {
+            Box::pin(async move {
+                let mut rows = Vec::new();
+                let holds = "SELECT id, state FROM hold WHERE state IN ('waiting', 'unblocked', 'failing')";
+                for row in tx.fetch_all(holds, &[]).await? {
+                    rows.push(format!("hold {} {}", row.get_i64("id")?, row.get_text("state")?));
+                }
+                let parts = "SELECT hold_id, state FROM hold_part WHERE state NOT IN ('settled', 'failed')";
+                for row in tx.fetch_all(parts, &[]).await? {
+                    rows.push(format!(
+                        "a part {} of hold {}",
+                        row.get_text("state")?,
+                        row.get_i64("hold_id")?
+                    ));
+                }
+                for row in tx.fetch_all("SELECT hold_id FROM pending_message", &[]).await? {
+                    rows.push(format!("a payment_pending of hold {}", row.get_i64("hold_id")?));
+                }
+                for row in tx.fetch_all("SELECT id FROM mailbox_message", &[]).await? {
+                    rows.push(format!("message {}", row.get_i64("id")?));
+                }
+                let wakes = "SELECT reason FROM wake WHERE state = 'open' AND reason IN \
+                             ('payment_settled', 'payment_failed', 'expiry_soon')";
+                for row in tx.fetch_all(wakes, &[]).await? {
+                    rows.push(format!("a wake for {}", row.get_text("reason")?));
+                }
+                Ok::<_, StorageError>(rows)
+            })
+        });
+        if let (Ok(rows), Ok(mut answer)) = (read.await, answer.lock()) {
+            *answer = Some(rows);
+        }
+    });
+    found.lock().ok().and_then(|mut rows| rows.take())
+}
