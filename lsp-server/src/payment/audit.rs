@@ -18,12 +18,12 @@ use crate::store::holds::HoldRow;
 use crate::store::wakes::{self, WakeKey};
 
 /// An HTLC may wait here for its payee, or be on its way through LDK, for about a minute. One that nobody knows after so many
-/// full passes, ten seconds apart or more, is nobody's.
-const STRANGE_PASSES_MIN: u32 = 18;
+/// seconds is nobody's.
+const STRANGE_SECS: u64 = 180;
 
-/// A wake is opened and ended in the transaction that gives or takes its reason. Two passes tell a difference from what
-/// happened between two looks.
-const WAKE_PASSES_MIN: u32 = 2;
+/// A wake is opened and ended in the transaction that gives or takes its reason, which a pass may find under way. So many seconds
+/// tell a difference from that.
+const WAKE_SECS: u64 = 5;
 
 impl Payments {
     /// Fails back what LDK holds intercepted and no live hold has: nobody would ever release it. LDK is asked by failing it: it
@@ -38,7 +38,7 @@ impl Payments {
         };
         let strange = listed.inbound.iter().filter(|(_, htlc)| is_strange(htlc));
         let ids = strange.map(|(_, htlc)| htlc.intercept_id);
-        for id in lock(&self.strange_htlcs).confirm(ids, STRANGE_PASSES_MIN) {
+        for id in lock(&self.strange_htlcs).confirm(ids, STRANGE_SECS, self.clock.now_unix()) {
             if self.node.fail_intercepted(id).is_err() {
                 continue;
             }
@@ -58,7 +58,7 @@ impl Payments {
         rows: &[HoldRow],
         open: &HashSet<WakeKey>,
     ) -> Result<(), StoreError> {
-        let height = self.node.cautious_height();
+        let (height, now_unix) = (self.node.cautious_height(), self.clock.now_unix());
         let mut asked = HashSet::new();
         let mut groups = HashSet::new();
         let mut lacking = Vec::new();
@@ -77,8 +77,8 @@ impl Payments {
             let (payer, group, reason) = **key;
             is_for_a_hold(reason) && groups.contains(&(payer, group)) && !asked.contains(*key)
         });
-        let needless = lock(&self.needless_wakes).confirm(needless.copied(), WAKE_PASSES_MIN);
-        for (hold_id, key) in lock(&self.lacking_wakes).confirm(lacking, WAKE_PASSES_MIN) {
+        let needless = lock(&self.needless_wakes).confirm(needless.copied(), WAKE_SECS, now_unix);
+        for (hold_id, key) in lock(&self.lacking_wakes).confirm(lacking, WAKE_SECS, now_unix) {
             self.note(DifferenceKind::ReasonWithoutWake, name(&key), format!("hold {hold_id}"));
             self.step_and_act("wake_again", Select::Hold(hold_id), HoldEvent::Restarted);
         }

@@ -101,28 +101,30 @@ impl Differences {
     }
 }
 
-/// What looks odd at one moment may be under way. It is a difference if it still looks so in a later pass.
+/// What looks odd at one moment may be under way. It is a difference if it looks so for a while, however many passes that takes:
+/// with blocks that come in one go they are milliseconds apart.
 #[derive(Debug)]
 pub(super) struct Suspicions<K> {
-    passes: HashMap<K, u32>,
+    since_unix: HashMap<K, u64>,
 }
 
 impl<K> Default for Suspicions<K> {
     fn default() -> Self {
-        Self { passes: HashMap::new() }
+        Self { since_unix: HashMap::new() }
     }
 }
 
 impl<K: Clone + Eq + Hash> Suspicions<K> {
-    /// Those of `odd` that were odd in `passes_min` passes in a row, this one included.
-    pub(super) fn confirm(&mut self, odd: impl IntoIterator<Item = K>, passes_min: u32) -> Vec<K> {
-        let mut passes = HashMap::new();
+    /// Those of `odd` that have been odd in every pass of the last `secs` seconds.
+    pub(super) fn confirm(&mut self, odd: impl IntoIterator<Item = K>, secs: u64, now_unix: u64) -> Vec<K> {
+        let mut since_unix = HashMap::new();
         for key in odd {
-            let seen = self.passes.get(&key).copied().unwrap_or(0) + 1;
-            passes.insert(key, seen);
+            let since = self.since_unix.get(&key).copied().unwrap_or(now_unix);
+            since_unix.insert(key, since);
         }
-        self.passes = passes;
-        self.passes.iter().filter(|(_, seen)| **seen >= passes_min).map(|(key, _)| key.clone()).collect()
+        self.since_unix = since_unix;
+        let lasts = |since: u64| now_unix.saturating_sub(since) >= secs;
+        self.since_unix.iter().filter(|(_, since)| lasts(**since)).map(|(key, _)| key.clone()).collect()
     }
 }
 
@@ -147,9 +149,10 @@ mod tests {
     #[test]
     fn only_what_stays_odd_is_a_difference() {
         let mut suspicions = Suspicions::default();
-        assert!(suspicions.confirm([1, 2], 2).is_empty());
-        assert_eq!(suspicions.confirm([2, 3], 2), [2]);
-        assert!(suspicions.confirm([1], 2).is_empty(), "it was in order in between");
-        assert_eq!(suspicions.confirm([1], 2), [1]);
+        assert!(suspicions.confirm([1, 2], 5, 100).is_empty());
+        assert!(suspicions.confirm([1, 2], 5, 104).is_empty(), "however often it is looked at");
+        assert_eq!(suspicions.confirm([2, 3], 5, 105), [2]);
+        assert!(suspicions.confirm([1], 5, 106).is_empty(), "it was in order in between");
+        assert_eq!(suspicions.confirm([1], 5, 111), [1]);
     }
 }

@@ -127,6 +127,7 @@ struct Bench {
     node: Arc<Listing>,
     payments: Arc<Payments>,
     tasks: Tasks,
+    clock: Arc<TestClock>,
 }
 
 impl Bench {
@@ -153,12 +154,13 @@ impl Bench {
             payee_waits_max: 1,
         };
         let db = database.database.clone();
-        let payments = Payments::new(node.clone(), db, waker, mailbox, clock, tasks.clone(), limits);
-        Self { database, node, payments, tasks }
+        let payments = Payments::new(node.clone(), db, waker, mailbox, clock.clone(), tasks.clone(), limits);
+        Self { database, node, payments, tasks, clock }
     }
 
-    /// A full pass, and all that follows from it.
+    /// A full pass ten seconds after the last one, and all that follows from it.
     async fn pass(&self) {
+        self.clock.advance(10);
         self.payments.reconcile().await.unwrap();
         self.tasks.running().wait_for(|running| *running == 0).await.unwrap();
     }
@@ -290,7 +292,7 @@ async fn an_htlc_that_no_row_knows_goes_back_and_is_told_once() {
     [nobodys, downstream, ldks].into_iter().for_each(|htlc| bench.lists(htlc));
     bench.node.outbound.lock().unwrap().insert(downstream.payment_hash);
     bench.node.intercepted.lock().unwrap().remove(&ldks.intercept_id);
-    for _ in 0..17 {
+    for _ in 0..18 {
         bench.pass().await;
     }
     assert!(bench.node.failed.lock().unwrap().is_empty(), "it may wait for its payee");
