@@ -238,8 +238,11 @@ async fn a_hold_survives_a_reorganisation_and_is_paid_once() -> TestResult {
     assert_eq!(payer.block(&pid, vec![hash], deadline).await?, BlockAnswer::Accepted { deadline });
 
     // Another chain, longer by one: the old one is not the best any more when it comes back.
-    stage.mine(4).await?;
+    stage.bitcoind.mine_others(3).await?;
+    stage.bitcoind.mine_others(1).await?;
     stage.bitcoind.reconsider(&undone).await?;
+    stage.lsps[0].wait_for_height(top.plus(1).0).await?;
+    payer.wait_for("the other chain", |node| node.height() == top.plus(1)).await?;
     assert!(stage.lsps[0].log().contains("blocks disconnected"));
     assert_eq!(payer.height(), top.plus(1));
     assert_eq!(payer.block(&pid, vec![hash], deadline).await?, BlockAnswer::Accepted { deadline });

@@ -142,7 +142,21 @@ impl Bitcoind {
     ///
     /// When bitcoind does not answer.
     pub async fn mine(&self, blocks: u32) -> Result<(), Failure> {
-        let mined: Vec<String> = self.call("generatetoaddress", json!([blocks, self.mining_address])).await?;
+        self.mine_for(&self.mining_address, blocks).await
+    }
+
+    /// As [`Bitcoind::mine`], for another miner: in the place of blocks that were invalidated, the same ones could come again.
+    ///
+    /// # Errors
+    ///
+    /// When bitcoind does not answer.
+    pub async fn mine_others(&self, blocks: u32) -> Result<(), Failure> {
+        let address = self.new_address().await?;
+        self.mine_for(&address, blocks).await
+    }
+
+    async fn mine_for(&self, address: &str, blocks: u32) -> Result<(), Failure> {
+        let mined: Vec<String> = self.call("generatetoaddress", json!([blocks, address])).await?;
         if mined.len() == blocks as usize {
             Ok(())
         } else {
