@@ -7,6 +7,7 @@ pub mod error;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 pub mod http;
+pub mod limits;
 pub mod logging;
 pub mod mailbox;
 pub mod metrics;

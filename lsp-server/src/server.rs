@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use bitcoin::secp256k1::PublicKey;
 use futures::future::BoxFuture;
-use node::{ForwardVerdict, ForwardedOnion, IncomingMessage, Node, NodeEvent, NodeHandler, Replay, ReplyTo};
+use node::{
+    ForwardVerdict, ForwardedOnion, IncomingMessage, Node, NodeEvent, NodeHandler, NodeLimit, Replay, ReplyTo,
+};
 use notifier::{Ambient, PushGateway, UnifiedPushGateway, UrlClient, UrlClientConfig, WebhookGateway};
 use protocol::api::admin::{HoldDetail, HoldSummary, HoldsCheck};
-use protocol::deadline::{HOLD_BLOCKS_MIN, HoldLimits};
 use protocol::ids::{Pid, PidHash};
 use protocol::units::BlockHeight;
 use protocol::wire::Message;
@@ -19,9 +20,11 @@ use tokio::task::JoinHandle;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::error::ServerError;
+use crate::limits::{self, ServerLimit};
+use crate::logging::STRANGERS;
 use crate::mailbox::Mailbox;
 use crate::metrics;
-use crate::payment::{PaymentLimits, Payments};
+use crate::payment::Payments;
 use crate::store::holds::{self, HoldRow};
 use crate::store::{self, StoreError, pending};
 use crate::tasks::Tasks;
@@ -32,9 +35,6 @@ const REQUESTS_QUEUED_MAX: usize = 1_000;
 
 /// Requests that are worked on at once.
 const REQUESTS_AT_ONCE_MAX: usize = 64;
-
-/// HTLCs that wait for sleeping payees at once.
-const PAYEE_WAITS_MAX: usize = 1_000;
 
 /// How long a stop waits for what is under way. A commit takes milliseconds.
 const TASKS_STOP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -86,7 +86,7 @@ impl Server {
             Arc::new(UnifiedPushGateway::new(urls.clone(), ambient.clone())),
             Arc::new(WebhookGateway::new(urls, ambient)),
         ];
-        let waker = Waker::new(db.clone(), node.clone(), gateways, clock.clone());
+        let waker = Waker::with_limits(db.clone(), node.clone(), gateways, config.push.wakes, clock.clone());
         let tasks = Tasks::default();
         let mailbox = Mailbox::new(
             db.clone(),
@@ -96,18 +96,6 @@ impl Server {
             clock.clone(),
             tasks.clone(),
         );
-        let limits = PaymentLimits {
-            hold: HoldLimits {
-                hold_blocks_min: HOLD_BLOCKS_MIN,
-                hold_blocks_max: config.holds.hold_blocks_max,
-            },
-            holds_per_peer_max: config.holds.holds_per_peer_max,
-            held_htlcs_per_peer_max: config.holds.held_htlcs_per_peer_max,
-            held_per_peer_max: config.holds.held_msat_per_peer_max,
-            hold_part_min: config.holds.hold_part_msat_min,
-            payee_wait_secs: config.payee.wait_secs,
-            payee_waits_max: PAYEE_WAITS_MAX,
-        };
         let payments = Payments::new(
             node.clone(),
             db.clone(),
@@ -115,7 +103,7 @@ impl Server {
             mailbox.clone(),
             clock.clone(),
             tasks.clone(),
-            limits,
+            config.payments(),
         );
         // Before LDK tells again of what it holds: an event finds every hold as the last process left it.
         payments.restart().await?;
@@ -128,6 +116,7 @@ impl Server {
             tokio::spawn(payments.clone().run_reconcile()),
             tokio::spawn(payments.clone().run_pending()),
             tokio::spawn(payments.clone().run_sleepers()),
+            tokio::spawn(payments.clone().run_tidy()),
             tokio::spawn(mailbox.clone().run()),
             tokio::spawn(waker.clone().run()),
             tokio::spawn(metrics::run_refresh(db.clone(), node.clone(), clock.clone())),
@@ -364,7 +353,8 @@ impl NodeHandler for Handler {
 
     fn message(&self, incoming: IncomingMessage) {
         if self.requests.try_send((incoming.message, incoming.reply_to)).is_err() {
-            tracing::warn!("too many requests wait; one is dropped, and its payer asks again");
+            // The payer asks again.
+            limits::refused(ServerLimit::Requests, None);
         }
     }
 
@@ -373,15 +363,19 @@ impl NodeHandler for Handler {
     }
 
     fn peer_connected(&self, peer: PublicKey) {
-        tracing::info!(%peer, "peer connected");
+        tracing::info!(target: STRANGERS, %peer, "peer connected");
         self.waker.on_peer_connected(peer);
         self.mailbox.on_peer_connected(peer);
         self.payments.nudge();
     }
 
     fn peer_disconnected(&self, peer: PublicKey) {
-        tracing::info!(%peer, "peer disconnected");
+        tracing::info!(target: STRANGERS, %peer, "peer disconnected");
         self.payments.on_peer_disconnected(peer);
+    }
+
+    fn refused(&self, limit: NodeLimit, peer: Option<PublicKey>) {
+        limits::refused(limit, peer);
     }
 
     fn block_connected(&self, height: BlockHeight) {

@@ -129,6 +129,8 @@ pub(crate) struct FakeNode {
     /// Messages after which whoever gets them is gone.
     pub(crate) leaves_after: AtomicU64,
     pub(crate) calls: AtomicU64,
+    /// Nobody who is called answers.
+    pub(crate) silent: AtomicBool,
     pub(crate) height: AtomicU64,
     pub(crate) chain_height: Mutex<Option<u32>>,
     pub(crate) chain_questions: AtomicU64,
@@ -146,6 +148,7 @@ impl FakeNode {
             full: AtomicBool::new(false),
             leaves_after: AtomicU64::new(u64::MAX),
             calls: AtomicU64::new(0),
+            silent: AtomicBool::new(false),
             height: AtomicU64::new(100),
             chain_height: Mutex::new(Some(100)),
             chain_questions: AtomicU64::new(0),
@@ -232,6 +235,9 @@ impl MailboxNode for FakeNode {
 
     fn connect_announced(&self, node_id: PublicKey) -> BoxFuture<'_, Result<(), NodeError>> {
         self.calls.fetch_add(1, Ordering::Relaxed);
+        if self.silent.load(Ordering::Relaxed) {
+            return std::future::pending().boxed();
+        }
         let outcome = if self.announced.lock().unwrap().contains(&node_id) {
             self.connected.lock().unwrap().insert(node_id);
             Ok(())

@@ -12,6 +12,7 @@ use protocol::units::Msat;
 use crate::Node;
 use crate::config::Role;
 use crate::error::NodeError;
+use crate::limits::{OpenRequest, channel_refusal, judge_channel};
 use crate::onchain::OnChainBalance;
 
 /// One channel, as its owner sees it.
@@ -223,21 +224,46 @@ impl Node {
         }
     }
 
-    /// An LSP takes channels from anyone, a phone only its LSP's.
-    pub(crate) fn answer_open_request(&self, temporary_channel_id: ChannelId, peer: PublicKey) {
-        let wanted = match &self.config.role {
-            Role::Lsp(_) => true,
-            Role::Wallet { lsp, .. } => *lsp == peer,
+    /// An LSP takes channels from anyone within its limits, a phone only its LSP's.
+    pub(crate) fn answer_open_request(
+        &self,
+        temporary_channel_id: ChannelId,
+        peer: PublicKey,
+        capacity_sat: u64,
+        is_zero_conf: bool,
+    ) {
+        let refusal = match &self.config.role {
+            Role::Lsp(settings) => {
+                let request = OpenRequest {
+                    capacity_sat,
+                    is_zero_conf,
+                    with_peer: self.channel_manager.list_channels_with_counterparty(&peer).len(),
+                    total: self.channel_manager.list_channels().len(),
+                };
+                judge_channel(&settings.channels, &request).err().map(|limit| {
+                    self.handler.refused(limit, Some(peer));
+                    channel_refusal(&settings.channels, limit)
+                })
+            }
+            Role::Wallet { lsp, .. } if *lsp == peer => None,
+            Role::Wallet { .. } => Some("this wallet has channels with its LSP only".to_owned()),
         };
-        let outcome = if wanted {
-            let user_channel_id = self.random_u128();
-            self.channel_manager.accept_inbound_channel(&temporary_channel_id, &peer, user_channel_id, None)
-        } else {
-            let reason = "this wallet has channels with its LSP only".to_owned();
-            self.channel_manager.force_close_broadcasting_latest_txn(&temporary_channel_id, &peer, reason)
+        let outcome = match refusal {
+            None => {
+                let user_channel_id = self.random_u128();
+                self.channel_manager.accept_inbound_channel(
+                    &temporary_channel_id,
+                    &peer,
+                    user_channel_id,
+                    None,
+                )
+            }
+            Some(reason) => {
+                self.channel_manager.force_close_broadcasting_latest_txn(&temporary_channel_id, &peer, reason)
+            }
         };
         if let Err(error) = outcome {
-            tracing::warn!(%peer, ?error, "an open request could not be answered");
+            tracing::debug!(%peer, ?error, "an open request could not be answered");
         }
     }
 

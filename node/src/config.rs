@@ -8,6 +8,7 @@ use bitcoin::Network;
 use bitcoin::secp256k1::PublicKey;
 
 use crate::chain::ChainLimits;
+use crate::limits::{ChannelLimits, PeerLimits};
 
 /// How often the chain source is asked for a new tip.
 pub const CHAIN_POLL_INTERVAL: Duration = Duration::from_millis(500);
@@ -80,4 +81,18 @@ pub struct LspSettings {
     pub fee_proportional_millionths: u32,
     /// When the chain source is not to be relied on.
     pub chain: ChainLimits,
+    /// Who may connect, and how much they may say.
+    pub peers: PeerLimits,
+    /// Which channels are accepted.
+    pub channels: ChannelLimits,
+}
+
+impl Role {
+    /// A phone has one peer, which is bounded like any other.
+    pub(crate) fn peer_limits(&self) -> PeerLimits {
+        match self {
+            Self::Lsp(settings) => settings.peers,
+            Self::Wallet { .. } => PeerLimits::default(),
+        }
+    }
 }

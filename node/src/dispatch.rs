@@ -30,8 +30,19 @@ impl Node {
                 );
                 Ok(())
             }
-            Event::OpenChannelRequest { temporary_channel_id, counterparty_node_id, .. } => {
-                self.answer_open_request(temporary_channel_id, counterparty_node_id);
+            Event::OpenChannelRequest {
+                temporary_channel_id,
+                counterparty_node_id,
+                funding_satoshis,
+                channel_type,
+                ..
+            } => {
+                self.answer_open_request(
+                    temporary_channel_id,
+                    counterparty_node_id,
+                    funding_satoshis,
+                    channel_type.supports_zero_conf(),
+                );
                 Ok(())
             }
             Event::SpendableOutputs { outputs, channel_id, counterparty_node_id } => self

@@ -14,6 +14,7 @@ use protocol::wire::Message;
 
 use crate::error::NodeError;
 use crate::event::NodeEvent;
+use crate::limits::NodeLimit;
 
 /// Answered to an event that could not be recorded: LDK gives it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,10 @@ pub trait NodeHandler: Send + Sync + 'static {
 
     /// A peer is gone.
     fn peer_disconnected(&self, _peer: PublicKey) {}
+
+    /// A bound refused something. `peer` is whose it was, where that is known. Strangers cause this: count it, and log it
+    /// sparingly.
+    fn refused(&self, _limit: NodeLimit, _peer: Option<PublicKey>) {}
 
     /// The best chain has a new block.
     fn block_connected(&self, _height: BlockHeight) {}
@@ -127,6 +132,12 @@ pub(crate) struct HandlerCell(Arc<OnceLock<Arc<dyn NodeHandler>>>);
 impl HandlerCell {
     pub(crate) fn get(&self) -> Option<&Arc<dyn NodeHandler>> {
         self.0.get()
+    }
+
+    pub(crate) fn refused(&self, limit: NodeLimit, peer: Option<PublicKey>) {
+        if let Some(handler) = self.get() {
+            handler.refused(limit, peer);
+        }
     }
 
     /// False when there is a handler already.

@@ -3,11 +3,13 @@
 //! A [`Node`] is loaded from a seed, a database and a bitcoind, then started with a [`NodeHandler`]. LDK's own types
 //! for channels, peers and events stay inside; what comes out are the types below.
 
+mod allowance;
 mod assemble;
 mod chain;
 mod channels;
 pub mod clock;
 mod config;
+mod connections;
 mod dispatch;
 mod error;
 mod event;
@@ -19,6 +21,7 @@ mod htlcs;
 mod identity;
 mod kv;
 mod ldk;
+mod limits;
 mod logger;
 mod messages;
 mod onchain;
@@ -41,6 +44,7 @@ pub use handler::{ForwardVerdict, ForwardedOnion, IncomingMessage, NodeHandler, 
 pub use htlcs::{
     PendingInboundHtlc, PendingState, SleepingHtlc, SleepingSide, UnresolvedHtlcs, intercept_id,
 };
+pub use limits::{ChannelLimits, NodeLimit, PeerLimits};
 pub use onchain::OnChainBalance;
 pub use payments::{InvoiceRequest, OwnPayment, PayRequest};
 pub use seed::Seed;
@@ -99,7 +103,7 @@ pub struct Node {
 /// What `load` prepared for `start`.
 struct PendingRun {
     sockets: Vec<tokio::net::TcpListener>,
-    broadcasts: mpsc::UnboundedReceiver<Vec<bitcoin::Transaction>>,
+    broadcasts: mpsc::Receiver<Vec<bitcoin::Transaction>>,
     chain: Arc<PatientChain>,
     chain_tip: lightning_block_sync::poll::ValidatedBlockHeader,
     header_cache: lightning_block_sync::HeaderCache,

@@ -1,5 +1,6 @@
 //! Peers: connecting, staying connected, and what they support.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use tokio::net::lookup_host;
 use crate::Node;
 use crate::config::{RECONNECT_INTERVAL, Role};
 use crate::error::NodeError;
+use crate::limits::NodeLimit;
 use crate::onion::supports_lightning_rod;
 
 /// Where addresses of peers that should stay connected are kept.
@@ -142,6 +144,32 @@ impl Node {
         graph.node(&NodeId::from_pubkey(&node_id)).is_some()
     }
 
+    /// Puts out whoever has no confirmed channel and came first, while there are more of them than there may be: LDK would
+    /// let no newcomer in any more.
+    pub(crate) async fn keep_room(self: Arc<Self>) {
+        let without_channel_max =
+            usize::try_from(self.config.role.peer_limits().without_channel_max).unwrap_or(usize::MAX);
+        loop {
+            self.connected.somebody_came().await;
+            if self.connected.count() <= without_channel_max {
+                continue;
+            }
+            let with_channel: HashSet<PublicKey> = self
+                .channel_manager
+                .list_channels()
+                .into_iter()
+                .filter(|details| details.is_channel_ready || details.confirmations.unwrap_or(0) > 0)
+                .map(|details| details.counterparty.node_id)
+                .collect();
+            let without_channel = self.connected.oldest_first(|peer| !with_channel.contains(peer));
+            let over = without_channel.len().saturating_sub(without_channel_max);
+            for peer in &without_channel[..over] {
+                self.handler.refused(NodeLimit::PeersWithoutChannel, Some(*peer));
+                self.disconnect(*peer);
+            }
+        }
+    }
+
     /// A phone keeps its LSP, an LSP its peers with channels whose address it knows.
     pub(crate) async fn keep_connected(self: Arc<Self>) {
         loop {
@@ -158,7 +186,7 @@ impl Node {
     }
 
     async fn reconnect_channel_peers(&self) {
-        let mut tried = std::collections::HashSet::new();
+        let mut tried = HashSet::new();
         for details in self.channel_manager.list_channels() {
             let peer = details.counterparty.node_id;
             if self.is_connected(peer) || !tried.insert(peer) {

@@ -10,12 +10,13 @@ use lightning::util::ser::Writeable;
 use lightning_background_processor::{GossipSync, process_events_async};
 use lightning_block_sync::SpvClient;
 use lightning_block_sync::poll::ChainPoller;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::assemble::outbound_expiries;
 use crate::chain::{Listeners, Patience, PatientChain, run_broadcaster, run_fee_refresh, safe_height};
 use crate::channels::is_shutting_down;
 use crate::config::{CHAIN_POLL_INTERVAL, RECONNECT_INTERVAL, Role};
+use crate::connections::{Connections, Place};
 use crate::error::NodeError;
 use crate::handler::NodeHandler;
 use crate::kv::NodeKv;
@@ -53,9 +54,11 @@ impl Node {
 
         self.spawn(run_broadcaster(self.client.clone(), broadcasts));
         self.spawn(run_fee_refresh(self.fees.clone(), self.client.clone()));
+        let connections = Connections::new(self.config.role.peer_limits());
         for socket in sockets {
-            self.spawn(self.clone().accept(socket));
+            self.spawn(self.clone().accept(socket, connections.clone()));
         }
+        self.spawn(self.clone().keep_room());
         self.spawn(self.clone().keep_connected());
         match self.config.role {
             Role::Lsp(_) => {
@@ -94,20 +97,32 @@ impl Node {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(tokio::spawn(task));
     }
 
-    async fn accept(self: Arc<Self>, listener: TcpListener) {
+    async fn accept(self: Arc<Self>, listener: TcpListener, connections: Connections) {
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => match stream.into_std() {
-                    Ok(stream) => {
-                        tokio::spawn(lightning_net_tokio::setup_inbound(self.peer_manager.clone(), stream));
-                    }
-                    Err(error) => tracing::warn!(%error, "an inbound connection was lost"),
+                Ok((stream, from)) => match connections.admit(from.ip(), Instant::now()) {
+                    Ok(place) => self.take(stream, place),
+                    Err(limit) => self.handler.refused(limit, None),
                 },
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(RECONNECT_INTERVAL).await;
                 }
             }
+        }
+    }
+
+    /// LDK ends a connection whose handshake takes longer than a few seconds.
+    fn take(&self, stream: TcpStream, place: Place) {
+        match stream.into_std() {
+            Ok(stream) => {
+                let connection = lightning_net_tokio::setup_inbound(self.peer_manager.clone(), stream);
+                tokio::spawn(async move {
+                    connection.await;
+                    drop(place);
+                });
+            }
+            Err(error) => tracing::debug!(%error, "an inbound connection was lost"),
         }
     }
 

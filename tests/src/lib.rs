@@ -11,6 +11,7 @@ pub mod folder;
 pub mod http;
 pub mod logs;
 pub mod lsp;
+pub mod metrics;
 pub mod phone;
 pub mod ports;
 pub mod process;

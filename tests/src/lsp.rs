@@ -43,6 +43,7 @@ pub struct Lsp {
     log: PathBuf,
     listen: SocketAddr,
     http: SocketAddr,
+    metrics: SocketAddr,
     fees: FeePolicy,
     settings: Vec<(String, String)>,
     node_id: String,
@@ -85,6 +86,7 @@ impl Lsp {
     ) -> Result<Self, Failure> {
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
         let http = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
+        let metrics = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
         let mut settings: Vec<(String, String)> =
             settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let own = [
@@ -94,6 +96,7 @@ impl Lsp {
             ("lightning.announced_addresses", listen.to_string()),
             // The phones' webhooks are on this machine, and without TLS.
             ("push.allow_private_addresses", "true".to_owned()),
+            ("metrics.listen", metrics.to_string()),
         ];
         settings.extend(own.map(|(key, value)| (key.to_owned(), value)));
         let mut lsp = Self {
@@ -102,6 +105,7 @@ impl Lsp {
             log: folder.join(format!("{name}.log")),
             listen,
             http,
+            metrics,
             fees,
             settings,
             node_id: String::new(),
@@ -295,6 +299,11 @@ impl Lsp {
     /// The URL of its device API.
     pub fn api_url(&self) -> String {
         format!("http://{}", self.http)
+    }
+
+    /// The URL of its metrics.
+    pub fn metrics_url(&self) -> String {
+        format!("http://{}/metrics", self.metrics)
     }
 
     /// What it was told to take for forwarding.

@@ -9,8 +9,8 @@ use bitcoin::Network;
 use futures::future::BoxFuture;
 use lightning_types::payment::PaymentHash;
 use node::{
-    BitcoindConfig, Channel, IncomingMessage, InterceptedHtlc, InvoiceRequest, LspSettings, Node, NodeConfig,
-    NodeEvent, NodeHandler, PayRequest, Replay, Role, Seed,
+    BitcoindConfig, Channel, ChannelLimits, IncomingMessage, InterceptedHtlc, InvoiceRequest, LspSettings,
+    Node, NodeConfig, NodeEvent, NodeHandler, PayRequest, PeerLimits, Replay, Role, Seed,
 };
 use protocol::units::Msat;
 use storage::{Database, DatabaseUrl};
@@ -117,6 +117,8 @@ fn lsp_role() -> Role {
         cltv_expiry_delta_blocks: CLTV_EXPIRY_DELTA_BLOCKS,
         fee_base_msat: FEE_BASE_MSAT,
         fee_proportional_millionths: 0,
+        peers: PeerLimits::default(),
+        channels: ChannelLimits::default(),
     })
 }
 

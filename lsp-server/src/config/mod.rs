@@ -3,8 +3,8 @@
 //! A setting `key` of `[section]` is overridden by the variable `LSP__SECTION__KEY`; lists are written with commas there.
 //! The whole is checked at once, and every mistake is reported, not only the first.
 
+mod edge;
 mod error;
-mod http;
 mod read;
 mod setting;
 mod template;
@@ -15,12 +15,16 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use bitcoin::Network;
-use node::{BitcoindConfig, ChainLimits, LspSettings, NodeConfig, Role};
+use node::{BitcoindConfig, ChainLimits, ChannelLimits, LspSettings, NodeConfig, PeerLimits, Role};
+use protocol::deadline::{HOLD_BLOCKS_MIN, HoldLimits};
 use protocol::mailbox::MailboxLimits;
 use protocol::units::Msat;
 use storage::DatabaseUrl;
 
 use crate::http::tls::TlsFiles;
+use crate::payment::PaymentLimits;
+use crate::store::devices::DeviceLimits;
+use crate::store::wakes::WakeLimits;
 
 pub use error::{ConfigError, ConfigMistake};
 pub use template::{InitSettings, render};
@@ -49,6 +53,10 @@ pub struct Config {
     pub database: DatabaseUrl,
     /// The Lightning node.
     pub lightning: LightningConfig,
+    /// Who may connect, and how much they may say.
+    pub peers: PeerLimits,
+    /// Which channels are accepted.
+    pub channels: ChannelLimits,
     /// What is promised to payers.
     pub holds: HoldsConfig,
     /// What is done for payees.
@@ -85,8 +93,22 @@ pub struct LightningConfig {
 pub struct HoldsConfig {
     /// The longest hold, in blocks from its request.
     pub hold_blocks_max: u32,
+    /// Holds at once.
+    pub holds_max: u64,
     /// Holds that one payer may have at once.
     pub holds_per_peer_max: u64,
+    /// Holds of one payer that are remembered, those that are over included.
+    pub holds_kept_per_peer_max: u64,
+    /// How long a hold that is over is remembered, in days.
+    pub ended_days_kept: u64,
+    /// Payment hashes of one hold.
+    pub hashes_per_hold_max: u64,
+    /// HTLCs that may come under one hold, those that were failed included.
+    pub parts_per_hold_max: u64,
+    /// HTLCs that are held at once.
+    pub held_htlcs_max: u64,
+    /// What they may be worth together.
+    pub held_msat_max: Msat,
     /// HTLCs that are held for one payer at once.
     pub held_htlcs_per_peer_max: u64,
     /// What they may be worth together.
@@ -100,6 +122,10 @@ pub struct HoldsConfig {
 pub struct PayeeConfig {
     /// How long an incoming HTLC waits for a phone that is being woken, in seconds.
     pub wait_secs: u64,
+    /// HTLCs that wait at once.
+    pub waiting_htlcs_max: u64,
+    /// HTLCs that wait for one phone at once.
+    pub waiting_htlcs_per_payee_max: u64,
 }
 
 /// `[http]`
@@ -111,6 +137,10 @@ pub struct HttpConfig {
     pub tls: Option<TlsFiles>,
     /// Plain HTTP on an address that is not loopback.
     pub allow_plain_http: bool,
+    /// Connections at once.
+    pub connections_max: u64,
+    /// Requests under way at once.
+    pub requests_max: u64,
 }
 
 /// `[metrics]`
@@ -125,6 +155,10 @@ pub struct MetricsConfig {
 pub struct PushConfig {
     /// For development only: webhooks may be plain HTTP and point into private networks.
     pub allow_private_addresses: bool,
+    /// How many devices may be registered.
+    pub devices: DeviceLimits,
+    /// How often a device may be pushed.
+    pub wakes: WakeLimits,
 }
 
 impl Config {
@@ -163,6 +197,44 @@ impl Config {
         self.data_dir.join(ADMIN_SOCKET_FILE)
     }
 
+    /// The bounds of the payment driver.
+    pub fn payments(&self) -> PaymentLimits {
+        let to_usize = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        let HoldsConfig {
+            hold_blocks_max,
+            holds_max,
+            holds_per_peer_max,
+            holds_kept_per_peer_max,
+            ended_days_kept,
+            hashes_per_hold_max,
+            parts_per_hold_max,
+            held_htlcs_max,
+            held_msat_max,
+            held_htlcs_per_peer_max,
+            held_msat_per_peer_max,
+            hold_part_msat_min,
+        } = self.holds;
+        PaymentLimits {
+            hold: HoldLimits { hold_blocks_min: HOLD_BLOCKS_MIN, hold_blocks_max },
+            holds_max,
+            holds_per_peer_max,
+            holds_kept_per_peer_max,
+            ended_days_kept,
+            hashes_per_hold_max: to_usize(hashes_per_hold_max),
+            parts_per_hold_max,
+            held_htlcs_max,
+            held_max: held_msat_max,
+            held_htlcs_per_peer_max,
+            held_per_peer_max: held_msat_per_peer_max,
+            hold_part_min: hold_part_msat_min,
+            pending_bytes_max: to_usize(self.mailbox.message_bytes_max),
+            payee_wait_secs: self.payee.wait_secs,
+            payee_waits_max: to_usize(self.payee.waiting_htlcs_max),
+            payee_waits_per_payee_max: to_usize(self.payee.waiting_htlcs_per_payee_max),
+            stranger_wakes_per_node_max: self.push.wakes.stranger_wakes_per_node_max,
+        }
+    }
+
     /// What the Lightning node is told.
     pub fn node(&self) -> NodeConfig {
         NodeConfig {
@@ -176,6 +248,8 @@ impl Config {
                 fee_base_msat: self.lightning.fee_base_msat,
                 fee_proportional_millionths: self.lightning.fee_proportional_millionths,
                 chain: self.chain,
+                peers: self.peers,
+                channels: self.channels,
             }),
         }
     }

@@ -10,12 +10,13 @@ use protocol::deadline::{
 };
 use protocol::mailbox::{MailboxLimits, Usage};
 use protocol::units::Msat;
+use protocol::wire::PAYMENT_HASHES_MAX;
 use storage::DatabaseUrl;
 
 use super::setting::Settings;
 use super::{
     CONFIG_FILE, Config, ConfigError, DATABASE_FILE, HoldsConfig, LightningConfig, MetricsConfig,
-    PayeeConfig, PushConfig, http,
+    PayeeConfig, edge,
 };
 
 /// BOLT 7: the alias has 32 bytes.
@@ -30,6 +31,12 @@ const FEE_MILLIONTHS_MAX: u32 = 1_000_000;
 const PAYEE_WAIT_SECS_MAX: u64 = 60;
 /// Slower than this, the estimate of the height would be no bound.
 const BLOCK_SECS_MIN_MAX: u64 = 600;
+/// Each is looked at forty times a second.
+const WAITING_HTLCS_BOUND: u64 = 10_000;
+/// An HTLC of a hold that is over may live this long: LDK's 2016 blocks, twice.
+const ENDED_DAYS_KEPT_MIN: u64 = 28;
+/// A hundred years.
+const ENDED_DAYS_KEPT_MAX: u64 = 36_500;
 /// An ordinary onion message has about so many bytes.
 const MESSAGE_BYTES_MIN: u64 = 1_500;
 /// No hold is longer: its HTLC must fit into what a first hop accepts.
@@ -56,11 +63,13 @@ pub(super) fn config(
         bitcoind: bitcoind(settings),
         database: database(settings, data_dir),
         lightning: lightning(settings),
+        peers: edge::peers(settings),
+        channels: edge::channels(settings),
         holds: holds(settings),
         payee: payee(settings),
         mailbox: mailbox(settings),
-        http: http::config(settings, data_dir),
-        push: PushConfig { allow_private_addresses: settings.or("push.allow_private_addresses", false) },
+        http: edge::http(settings, data_dir),
+        push: edge::push(settings),
         metrics: MetricsConfig { listen: settings.or("metrics.listen", None) },
     };
     settings.check("http.listen", !config.lightning.listen.contains(&config.http.listen), || {
@@ -159,7 +168,14 @@ fn lightning(settings: &mut Settings) -> LightningConfig {
 fn holds(settings: &mut Settings) -> HoldsConfig {
     let config = HoldsConfig {
         hold_blocks_max: settings.or("holds.hold_blocks_max", HOLD_BLOCKS_MAX),
+        holds_max: settings.or("holds.holds_max", 20_000),
         holds_per_peer_max: settings.or("holds.holds_per_peer_max", 100),
+        holds_kept_per_peer_max: settings.or("holds.holds_kept_per_peer_max", 10_000),
+        ended_days_kept: settings.or("holds.ended_days_kept", 90),
+        hashes_per_hold_max: settings.or("holds.hashes_per_hold_max", PAYMENT_HASHES_MAX as u64),
+        parts_per_hold_max: settings.or("holds.parts_per_hold_max", 600),
+        held_htlcs_max: settings.or("holds.held_htlcs_max", 10_000),
+        held_msat_max: settings.or("holds.held_msat_max", Msat(10_000_000_000_000)),
         held_htlcs_per_peer_max: settings.or("holds.held_htlcs_per_peer_max", 200),
         held_msat_per_peer_max: settings.or("holds.held_msat_per_peer_max", Msat(10_000_000_000)),
         hold_part_msat_min: settings.or("holds.hold_part_msat_min", Msat(1_000_000)),
@@ -168,6 +184,43 @@ fn holds(settings: &mut Settings) -> HoldsConfig {
     in_range(settings, "holds.hold_blocks_max", config.hold_blocks_max.into(), blocks);
     at_least_one(settings, "holds.holds_per_peer_max", config.holds_per_peer_max);
     at_least_one(settings, "holds.held_htlcs_per_peer_max", config.held_htlcs_per_peer_max);
+    in_range(
+        settings,
+        "holds.ended_days_kept",
+        config.ended_days_kept,
+        (ENDED_DAYS_KEPT_MIN, ENDED_DAYS_KEPT_MAX),
+    );
+    in_range(
+        settings,
+        "holds.hashes_per_hold_max",
+        config.hashes_per_hold_max,
+        (1, PAYMENT_HASHES_MAX as u64),
+    );
+    at_least_one(settings, "holds.parts_per_hold_max", config.parts_per_hold_max);
+    let ordered = [
+        ("holds.holds_max", config.holds_max, "holds_per_peer_max", config.holds_per_peer_max),
+        (
+            "holds.holds_kept_per_peer_max",
+            config.holds_kept_per_peer_max,
+            "holds_per_peer_max",
+            config.holds_per_peer_max,
+        ),
+        (
+            "holds.held_htlcs_max",
+            config.held_htlcs_max,
+            "held_htlcs_per_peer_max",
+            config.held_htlcs_per_peer_max,
+        ),
+        (
+            "holds.held_msat_max",
+            config.held_msat_max.0,
+            "held_msat_per_peer_max",
+            config.held_msat_per_peer_max.0,
+        ),
+    ];
+    for (key, value, smaller_key, smaller) in ordered {
+        settings.check(key, value >= smaller, || format!("is {value}, less than holds.{smaller_key}"));
+    }
     settings.check(
         "holds.held_msat_per_peer_max",
         config.held_msat_per_peer_max >= config.hold_part_msat_min,
@@ -177,8 +230,19 @@ fn holds(settings: &mut Settings) -> HoldsConfig {
 }
 
 fn payee(settings: &mut Settings) -> PayeeConfig {
-    let config = PayeeConfig { wait_secs: settings.or("payee.wait_secs", PAYEE_WAIT_SECS_MAX) };
+    let config = PayeeConfig {
+        wait_secs: settings.or("payee.wait_secs", PAYEE_WAIT_SECS_MAX),
+        waiting_htlcs_max: settings.or("payee.waiting_htlcs_max", 1_000),
+        waiting_htlcs_per_payee_max: settings.or("payee.waiting_htlcs_per_payee_max", 50),
+    };
     in_range(settings, "payee.wait_secs", config.wait_secs, (1, PAYEE_WAIT_SECS_MAX));
+    in_range(settings, "payee.waiting_htlcs_max", config.waiting_htlcs_max, (1, WAITING_HTLCS_BOUND));
+    in_range(
+        settings,
+        "payee.waiting_htlcs_per_payee_max",
+        config.waiting_htlcs_per_payee_max,
+        (1, config.waiting_htlcs_max.max(1)),
+    );
     config
 }
 
@@ -245,10 +309,10 @@ fn mailbox(settings: &mut Settings) -> MailboxLimits {
     config
 }
 
-fn in_range(settings: &mut Settings, key: &'static str, value: u64, (min, max): (u64, u64)) {
+pub(super) fn in_range(settings: &mut Settings, key: &'static str, value: u64, (min, max): (u64, u64)) {
     settings.check(key, (min..=max).contains(&value), || format!("is {value}: expected {min} to {max}"));
 }
 
-fn at_least_one(settings: &mut Settings, key: &'static str, value: u64) {
+pub(super) fn at_least_one(settings: &mut Settings, key: &'static str, value: u64) {
     settings.check(key, value > 0, || "is 0: nothing would be accepted".to_owned());
 }

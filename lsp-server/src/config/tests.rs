@@ -113,6 +113,58 @@ fn unknown_keys_are_refused_with_the_likely_one() {
     );
 }
 
+/// At, below and above each end of what a setting may be.
+#[test]
+fn each_bound_of_a_setting_is_kept() {
+    let cases: &[(&str, &[u64], &[u64])] = &[
+        ("peers.connections_max", &[200, 201, 100_000], &[0, 199, 100_001]),
+        ("peers.connections_per_address_max", &[1, 4_999, 5_000], &[0, 5_001]),
+        ("peers.connections_per_address_per_second", &[1, 2], &[0]),
+        ("peers.without_channel_max", &[1, 239, 240], &[0, 241]),
+        ("peers.onion_messages_per_second", &[1, 199, 200], &[0, 201]),
+        ("peers.onion_messages_burst", &[20, 21], &[0, 19]),
+        ("channels.per_peer_max", &[1, 9_999, 10_000], &[0, 10_001]),
+        ("channels.total_max", &[10, 11], &[0, 9]),
+        ("channels.inbound_sat_min", &[1_000, 1_001, 500_000_000], &[0, 999, 500_000_001]),
+        ("channels.inbound_sat_max", &[20_000, 20_001], &[0, 19_999]),
+        ("holds.hold_blocks_max", &[1, 2, 1_968, 1_969], &[0, 1_970]),
+        ("holds.holds_max", &[100, 101], &[0, 99]),
+        ("holds.holds_per_peer_max", &[1, 9_999, 10_000], &[0, 10_001]),
+        ("holds.holds_kept_per_peer_max", &[100, 101], &[0, 99]),
+        ("holds.ended_days_kept", &[28, 29, 36_500], &[0, 27, 36_501]),
+        ("holds.hashes_per_hold_max", &[1, 15, 16], &[0, 17]),
+        ("holds.parts_per_hold_max", &[1, 2], &[0]),
+        ("holds.held_htlcs_max", &[200, 201], &[0, 199]),
+        ("holds.held_htlcs_per_peer_max", &[1, 9_999, 10_000], &[0, 10_001]),
+        ("holds.held_msat_max", &[10_000_000_000, 10_000_000_001], &[9_999_999_999]),
+        ("holds.held_msat_per_peer_max", &[1_000_000, 1_000_001], &[0, 999_999]),
+        ("payee.wait_secs", &[1, 59, 60], &[0, 61]),
+        ("payee.waiting_htlcs_max", &[50, 51, 10_000], &[0, 49, 10_001]),
+        ("payee.waiting_htlcs_per_payee_max", &[1, 999, 1_000], &[0, 1_001]),
+        ("mailbox.message_bytes_max", &[1_500, 1_501, 65_534, 65_535], &[0, 1_499, 65_536]),
+        ("mailbox.sender_messages_max", &[1, 199, 200], &[0, 201]),
+        ("mailbox.peer_lsp_reserve_percent", &[0, 98, 99], &[100]),
+        ("http.connections_max", &[1, 2, 100_000], &[0, 100_001]),
+        ("http.requests_max", &[1, 2, 100_000], &[0, 100_001]),
+        ("push.devices_per_node_max", &[1, 2], &[0]),
+        ("push.stranger_pushes_per_hour_max", &[1, 2], &[0]),
+        ("push.own_pushes_per_hour_max", &[1, 2], &[0]),
+        ("push.cooldown_secs", &[0, 1, 3_600], &[3_601]),
+        ("push.stranger_wakes_per_node_max", &[1, 2], &[0]),
+        ("push.closed_wakes_days_kept", &[1, 2, 366], &[0, 367]),
+    ];
+    for (key, within, beyond) in cases {
+        let variable = format!("LSP__{}", key.to_uppercase().replace('.', "__"));
+        let set = |value: &u64| parse(MINIMAL, &[(variable.as_str(), value.to_string().as_str())]);
+        for value in *within {
+            assert!(set(value).is_ok(), "{key} = {value}: {:?}", set(value).err());
+        }
+        for value in *beyond {
+            assert!(set(value).is_err(), "{key} = {value} is taken");
+        }
+    }
+}
+
 #[test]
 fn the_environment_overrides_the_file() {
     let variables = [

@@ -13,6 +13,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep};
 
+use crate::limits::{self, ServerLimit};
+
 /// The bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionLimits {
@@ -53,8 +55,14 @@ impl Listener for BoundedListener {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (BoundedStream, SocketAddr) {
-        // The semaphore is never closed.
-        let place = self.places.clone().acquire_owned().await.ok();
+        let place = match self.places.clone().try_acquire_owned() {
+            Ok(place) => Some(place),
+            Err(_) => {
+                limits::refused(ServerLimit::HttpConnections, None);
+                // The semaphore is never closed.
+                self.places.clone().acquire_owned().await.ok()
+            }
+        };
         let (stream, address) = Listener::accept(&mut self.tcp).await;
         let stream = BoundedStream {
             stream,

@@ -43,15 +43,22 @@ impl HttpServers {
     ) -> Result<Self, TlsError> {
         let stop = watch::Sender::new(false);
         let mut tasks = JoinSet::new();
+        let config = server.config();
         let state = PublicState::new(
             server.database().clone(),
             server.node().clone(),
             server.waker().clone(),
+            config.push.devices,
+            usize::try_from(config.http.requests_max).unwrap_or(usize::MAX),
             server.clock().clone(),
         );
-        let public = BoundedListener::new(public, ConnectionLimits::default());
+        let connections = ConnectionLimits {
+            connections_max: usize::try_from(config.http.connections_max).unwrap_or(usize::MAX),
+            ..ConnectionLimits::default()
+        };
+        let public = BoundedListener::new(public, connections);
         let app = public::router(state);
-        match server.config().http.tls.clone() {
+        match config.http.tls.clone() {
             Some(files) => {
                 let public = TlsListener::new(public, files, RELOAD_INTERVAL)?;
                 let public = axum::serve(public, app).with_graceful_shutdown(stopped(&stop));

@@ -20,6 +20,8 @@ use storage::{Database, StorageError, Tx};
 use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
+use crate::limits::{self, ServerLimit};
+use crate::logging::STRANGERS;
 use crate::store::mailbox::{self, Kept, MessageRow, NewMessage};
 use crate::store::wakes::{self, NewWake};
 use crate::store::{StoreError, devices};
@@ -144,19 +146,22 @@ impl Mailbox {
             let kept = self.keep(new, true);
             if within_reach {
                 // An LSP: nobody pushes to it, but it can be called. It gets what is kept as soon as it is here.
-                self.relay.call(next_hop);
+                self.relay.call(previous_hop, next_hop);
             }
             drop(kept);
             return Ok(());
         }
-        let place = self.in_question.clone().try_acquire_owned().map_err(|_| Replay)?;
+        let Ok(place) = self.in_question.clone().try_acquire_owned() else {
+            limits::refused(ServerLimit::MailboxInQuestion, previous_hop);
+            return Err(Replay);
+        };
         let message = within_reach.then(|| new.message.clone());
         let kept = self.keep(new, false);
         let relay = self.relay.clone();
         self.tasks.spawn(async move {
             match (kept.await, message) {
                 (Ok(true), _) => {}
-                (Ok(false), Some(message)) => relay.carry(next_hop, message),
+                (Ok(false), Some(message)) => relay.carry(previous_hop, next_hop, message),
                 (Ok(false), None) => {
                     let from = previous_hop.map(tracing::field::display);
                     tracing::debug!(%next_hop, from, "dropped a message for a stranger");
@@ -172,8 +177,8 @@ impl Mailbox {
 
     /// Takes a message to a node that can be called at an announced address; drops it if that fails, or if too much waits
     /// there already. For messages of this LSP's own clients. Must be called within a tokio runtime.
-    pub fn relay(&self, next_hop: PublicKey, message: Vec<u8>) {
-        self.relay.carry(next_hop, message);
+    pub fn relay(&self, client: PublicKey, next_hop: PublicKey, message: Vec<u8>) {
+        self.relay.carry(Some(client), next_hop, message);
     }
 
     /// The peer is here: what waits for it is delivered, in order of arrival.
@@ -240,10 +245,11 @@ async fn keep_and_wake(
     let from = previous_hop.map(tracing::field::display);
     let kept = mailbox::keep(tx, new, limits).await?;
     match kept {
-        Kept::New => tracing::info!(%recipient, from, "keeps a message"),
+        Kept::New => tracing::info!(target: STRANGERS, %recipient, from, "keeps a message"),
         Kept::Again => tracing::debug!(%recipient, "a message that waits came again"),
         Kept::Refused(reason) => {
-            tracing::warn!(%recipient, from, %reason, "dropped a message: the mailbox is full");
+            tracing::debug!(%recipient, from, %reason, "dropped a message: the mailbox is full");
+            limits::refused(reason, *previous_hop);
         }
     }
     let wake = wake_of(*recipient, new.expires_at, new.received_at);

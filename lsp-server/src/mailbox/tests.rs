@@ -165,7 +165,7 @@ async fn a_clients_message_is_taken_to_an_announced_node() {
     stage.intercept(PHONE, LSP, "one");
     stage.until(async || !stage.node.messages_of(LSP).is_empty()).await;
     assert_eq!(stage.kept().await, 0);
-    stage.mailbox.relay(public(LSP), b"two".to_vec());
+    stage.mailbox.relay(public(1), public(LSP), b"two".to_vec());
     stage.until(async || stage.node.messages_of(LSP).len() == 2).await;
 
     stage.node.disconnect(LSP);

@@ -32,6 +32,10 @@ table! {
     DATABASE_COMMITS: "lightning_rod_database_commits_total", Kind::Counter, Count, [];
     /// Writes that were committed: transaction (the server's own), kv_write and kv_remove (LDK's and the on-chain wallet's).
     DATABASE_WRITES: "lightning_rod_database_writes_total", Kind::Counter, Count, ["what"];
+    /// What a bound refused or put off; the names are in docs/reliability/limits.md.
+    LIMIT_REFUSALS: "lightning_rod_limit_refusals_total", Kind::Counter, Count, ["limit"];
+    /// Unblocks with a pid of no live hold: late repeats, or guesses.
+    UNKNOWN_UNBLOCKS: "lightning_rod_unknown_unblocks_total", Kind::Counter, Count, [];
     /// Bytes of the values of LDK's and the on-chain wallet's writes.
     DATABASE_KV_BYTES: "lightning_rod_database_kv_bytes_total", Kind::Counter, Bytes, [];
     /// 1 for what is wrong with the chain source, else 0.

@@ -9,6 +9,7 @@ use storage::Commit;
 
 use super::step::{Select, Stepped};
 use super::{Payments, lock};
+use crate::limits;
 use crate::store::StoreError;
 
 impl Payments {
@@ -41,6 +42,9 @@ impl Payments {
         if let Some((kind, part)) = &stepped.unasked {
             let detail = format!("{} of {}", part.payment_hash, part.inbound_amount);
             self.note(*kind, part.intercept_id.to_string(), detail);
+        }
+        if let Some(limit) = stepped.over {
+            limits::refused(limit, Some(stepped.payer));
         }
         if !stepped.forward.is_empty() {
             storage::crash_point!("before_release");

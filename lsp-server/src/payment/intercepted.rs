@@ -9,23 +9,26 @@ use node::{InterceptedHtlc, PendingInboundHtlc, Replay};
 use protocol::deadline;
 use protocol::hold::{FailCause, HoldEvent, Part, PartState};
 use protocol::ids::PidHash;
+use protocol::units::Msat;
 use storage::{ReadTx, Tx};
 
 use super::differences::DifferenceKind;
-use super::step::{Select, StepContext, step_in};
+use super::step::{Select, StepContext, Stepped, step_in};
 use super::{PaymentLimits, Payments, lock};
+use crate::limits::ServerLimit;
+use crate::store::StoreError;
 use crate::store::holds::{self, HoldRow, PayerUsage};
-use crate::store::{StoreError, parts};
+use crate::store::parts::{self, HeldUsage};
 
 /// An HTLC that comes this many blocks after an ended hold's deadline is a payment of its own.
 const LATE_PART_BLOCKS: u32 = 6;
 
 /// Who sent an intercepted HTLC, and the hold that it falls under.
-struct Held {
-    hold_id: i64,
-    payer: PublicKey,
-    pid_hash: PidHash,
-    part: Part,
+pub(super) struct Held {
+    pub(super) hold_id: i64,
+    pub(super) payer: PublicKey,
+    pub(super) pid_hash: PidHash,
+    pub(super) part: Part,
 }
 
 impl Payments {
@@ -89,8 +92,8 @@ impl Payments {
     }
 
     fn hold(self: &Arc<Self>, held: Held) {
-        let Held { hold_id, payer, pid_hash, part } = held;
-        let _span = tracing::info_span!("hold", %pid_hash, %payer).entered();
+        let part = &held.part;
+        let _span = tracing::info_span!("hold", pid_hash = %held.pid_hash, payer = %held.payer).entered();
         lock(&self.routes).tell(part.intercept_id);
         lock(&self.known_parts).insert(part.intercept_id);
         let (intercept_id, payment_hash) = (part.intercept_id, part.payment_hash);
@@ -100,7 +103,7 @@ impl Payments {
         let limits = self.limits.clone();
         let commit = self.db.submit_required("part_intercepted", move |tx| {
             Box::pin(async move {
-                let stepped = admit(tx, &context, &limits, hold_id, part).await?;
+                let stepped = admit(tx, &context, &limits, held).await?;
                 Ok::<_, StoreError>(stepped.into_iter().collect())
             })
         });
@@ -152,30 +155,53 @@ fn part(htlc: &InterceptedHtlc, inbound: &PendingInboundHtlc) -> Part {
     }
 }
 
-async fn admit(
+/// Puts an HTLC under its hold, or fails it if a bound forbids it. One that LDK tells of again is not judged again.
+pub(super) async fn admit(
     tx: &mut Tx,
     context: &StepContext,
     limits: &PaymentLimits,
-    hold_id: i64,
-    part: Part,
-) -> Result<Option<super::step::Stepped>, StoreError> {
-    let payer = context.node.peer_of_channel(part.inbound_channel_id);
-    let usage = match payer {
-        Some(payer) => holds::usage(tx, payer).await?,
-        None => PayerUsage::default(),
-    };
-    let event = match over_limit(limits, &usage, &part) {
-        Some(cause) => HoldEvent::PartRefused { part, cause },
+    held: Held,
+) -> Result<Option<Stepped>, StoreError> {
+    let Held { hold_id, payer, pid_hash, part } = held;
+    if parts::hold_of(tx, part.intercept_id).await?.is_some() {
+        return step_in(tx, context, hold_id, HoldEvent::PartIntercepted(part)).await;
+    }
+    if parts::count_of(tx, hold_id).await? >= limits.parts_per_hold_max {
+        // No row: that is what is bounded. LDK tells of it again if it does not hear of it.
+        let over = Some(ServerLimit::PartsPerHold);
+        let fail = vec![(part, FailCause::OverLimit)];
+        return Ok(Some(Stepped { fail, over, ..Stepped::nothing(payer, pid_hash) }));
+    }
+    let of_payer = holds::usage(tx, payer).await?;
+    let in_all = parts::held_in_all(tx).await?;
+    let over = over_limit(limits, &of_payer, &in_all, &part);
+    let event = match over {
+        Some(ServerLimit::HoldPartMsat) => HoldEvent::PartRefused { part, cause: FailCause::TooSmall },
+        Some(_) => HoldEvent::PartRefused { part, cause: FailCause::OverLimit },
         None => HoldEvent::PartIntercepted(part),
     };
-    step_in(tx, context, hold_id, event).await
+    let stepped = step_in(tx, context, hold_id, event).await?;
+    Ok(stepped.map(|stepped| Stepped { over, ..stepped }))
 }
 
-fn over_limit(limits: &PaymentLimits, usage: &PayerUsage, part: &Part) -> Option<FailCause> {
+fn over_limit(
+    limits: &PaymentLimits,
+    of_payer: &PayerUsage,
+    in_all: &HeldUsage,
+    part: &Part,
+) -> Option<ServerLimit> {
+    let with_part = |msat: u64| Msat(msat.saturating_add(part.inbound_amount.0));
     if part.inbound_amount < limits.hold_part_min {
-        return Some(FailCause::TooSmall);
+        Some(ServerLimit::HoldPartMsat)
+    } else if of_payer.held_htlcs >= limits.held_htlcs_per_peer_max {
+        Some(ServerLimit::HeldHtlcsPerPeer)
+    } else if with_part(of_payer.held_msat) > limits.held_per_peer_max {
+        Some(ServerLimit::HeldMsatPerPeer)
+    } else if in_all.htlcs >= limits.held_htlcs_max {
+        Some(ServerLimit::HeldHtlcs)
+    } else if with_part(in_all.msat) > limits.held_max {
+        Some(ServerLimit::HeldMsat)
+    } else {
+        None
     }
-    let over = usage.held_htlcs >= limits.held_htlcs_per_peer_max
-        || usage.held_msat.saturating_add(part.inbound_amount.0) > limits.held_per_peer_max.0;
-    over.then_some(FailCause::OverLimit)
 }

@@ -10,6 +10,7 @@ mod closes;
 mod differences;
 mod effects;
 mod intercepted;
+mod limits;
 mod node;
 mod payee;
 mod pending;
@@ -18,6 +19,9 @@ mod requests;
 mod routes;
 mod sleepers;
 mod step;
+#[cfg(test)]
+mod tests;
+mod tidy;
 mod unblock;
 
 use std::collections::{HashMap, HashSet};
@@ -26,10 +30,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ::node::{InboundHtlc, intercept_id};
 use bitcoin::secp256k1::PublicKey;
 use lightning::ln::channelmanager::InterceptId;
-use protocol::deadline::HoldLimits;
 use protocol::hold::HoldEvent;
 use protocol::ids::PidHash;
-use protocol::units::{BlockHeight, Msat};
+use protocol::units::BlockHeight;
 use storage::Database;
 use tokio::sync::{Notify, Semaphore};
 
@@ -40,31 +43,16 @@ use crate::tasks::Tasks;
 use crate::wake::Waker;
 use closes::Closes;
 use differences::{Differences, Suspicions};
+pub use limits::PaymentLimits;
 pub use node::PaymentNode;
 use routes::Routes;
 use step::Select;
 
+/// Unblocks that are looked up at once; the payee repeats what is dropped.
+const UNBLOCKS_MAX: usize = 1_000;
+
 /// How many releases' latencies are remembered for the admin API.
 const LATENCIES_MAX: usize = 1_000;
-
-/// The bounds of what is held.
-#[derive(Clone, Debug)]
-pub struct PaymentLimits {
-    /// Shortest and longest hold, in blocks.
-    pub hold: HoldLimits,
-    /// Live holds per payer.
-    pub holds_per_peer_max: u64,
-    /// HTLCs held per payer.
-    pub held_htlcs_per_peer_max: u64,
-    /// Their sum per payer.
-    pub held_per_peer_max: Msat,
-    /// A part below this cannot be claimed on chain at a profit.
-    pub hold_part_min: Msat,
-    /// How long an HTLC for an offline payee waits, in seconds.
-    pub payee_wait_secs: u64,
-    /// HTLCs that wait for offline payees at once.
-    pub payee_waits_max: usize,
-}
 
 /// The driver of all holds.
 pub struct Payments {
@@ -82,6 +70,11 @@ pub struct Payments {
     missing: Mutex<HashMap<InterceptId, u32>>,
     latencies_micros: Mutex<HashMap<PidHash, u64>>,
     payee_waits: Arc<Semaphore>,
+    /// How many of them wait for each payee.
+    payees: Arc<Mutex<HashMap<PublicKey, usize>>>,
+    unblocks: Arc<Semaphore>,
+    /// Unblocked holds that somebody is trying to release again and again already.
+    retrying: Mutex<HashSet<PidHash>>,
     /// The height that the holds were last compared at.
     reconciled_at: Mutex<Option<BlockHeight>>,
     differences: Mutex<Differences>,
@@ -123,6 +116,9 @@ impl Payments {
             missing: Mutex::default(),
             latencies_micros: Mutex::default(),
             payee_waits,
+            payees: Arc::default(),
+            unblocks: Arc::new(Semaphore::new(UNBLOCKS_MAX)),
+            retrying: Mutex::default(),
             reconciled_at: Mutex::default(),
             differences: Mutex::default(),
             closes: Mutex::default(),

@@ -1,6 +1,7 @@
 //! An HTLC with no hold: on to its next hop at once, or as soon as a sleeping payee has come.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bitcoin::hashes::{Hash, HashEngine, sha256};
@@ -9,8 +10,11 @@ use lightning_types::payment::PaymentHash;
 use node::{ChannelCarry, InterceptedHtlc};
 use protocol::wake::WakeReason;
 use storage::StorageError;
+use tokio::sync::OwnedSemaphorePermit;
 
-use super::Payments;
+use super::{Payments, lock};
+use crate::limits::{self, ServerLimit};
+use crate::logging::STRANGERS;
 use crate::store::wakes::{self, NewWake};
 
 /// How often a channel is looked at while its peer is awaited.
@@ -41,16 +45,21 @@ impl Payments {
     }
 
     fn await_payee(self: &Arc<Self>, htlc: InterceptedHtlc, carry: ChannelCarry) {
-        let Ok(place) = self.payee_waits.clone().try_acquire_owned() else {
-            tracing::warn!(payee = %carry.peer, "too many HTLCs wait for their payees; this one does not");
-            self.forward(&htlc);
-            return;
+        let place = match self.place_for(carry.peer) {
+            Ok(place) => place,
+            Err(limit) => {
+                limits::refused(limit, Some(carry.peer));
+                self.forward(&htlc);
+                return;
+            }
         };
         let this = self.clone();
         self.tasks.spawn_waiting(async move {
             let started = this.clock.elapsed();
             let wait = Duration::from_secs(this.limits.payee_wait_secs);
-            tracing::info!(payee = %carry.peer, payment_hash = %htlc.payment_hash, "an HTLC waits for its payee");
+            tracing::info!(
+                target: STRANGERS, payee = %carry.peer, payment_hash = %htlc.payment_hash, "an HTLC waits for its payee"
+            );
             if !this.node.is_connected(carry.peer)
                 && let Err(error) = this.wake_payee(carry.peer, htlc.payment_hash).await
             {
@@ -65,10 +74,24 @@ impl Payments {
                 }
             };
             let waited_ms = this.clock.elapsed().saturating_sub(started).as_millis();
-            tracing::info!(payee = %carry.peer, payment_hash = %htlc.payment_hash, arrived, waited_ms, "waited");
+            tracing::info!(
+                target: STRANGERS, payee = %carry.peer, payment_hash = %htlc.payment_hash, arrived, waited_ms, "waited"
+            );
             this.forward(&htlc);
             drop(place);
         });
+    }
+
+    /// So many HTLCs wait for one payee, and so many in all.
+    fn place_for(&self, payee: PublicKey) -> Result<PayeePlace, ServerLimit> {
+        let in_all = self.payee_waits.clone().try_acquire_owned().map_err(|_| ServerLimit::WaitingHtlcs)?;
+        let mut payees = lock(&self.payees);
+        let waiting = payees.get(&payee).copied().unwrap_or(0);
+        if waiting >= self.limits.payee_waits_per_payee_max {
+            return Err(ServerLimit::WaitingHtlcsPerPayee);
+        }
+        payees.insert(payee, waiting + 1);
+        Ok(PayeePlace { payee, payees: self.payees.clone(), _in_all: in_all })
     }
 
     async fn wake_payee(&self, payee: PublicKey, payment_hash: PaymentHash) -> Result<(), StorageError> {
@@ -80,9 +103,34 @@ impl Payments {
             expires_at_unix: now_unix + self.limits.payee_wait_secs,
             now_unix,
         };
-        self.db.submit("wake_payee", move |tx| Box::pin(async move { wakes::open(tx, &wake).await })).await?;
+        let max = self.limits.stranger_wakes_per_node_max;
+        let opened = self
+            .db
+            .submit("wake_payee", move |tx| Box::pin(async move { wakes::open_within(tx, &wake, max).await }))
+            .await?;
+        if !opened {
+            // It is being woken for the payments of others: it comes all the same.
+            limits::refused(ServerLimit::StrangerWakesPerNode, Some(payee));
+        }
         self.waker.nudge();
         Ok(())
+    }
+}
+
+/// The place of one HTLC that waits, until it is dropped.
+struct PayeePlace {
+    payee: PublicKey,
+    payees: Arc<Mutex<HashMap<PublicKey, usize>>>,
+    _in_all: OwnedSemaphorePermit,
+}
+
+impl Drop for PayeePlace {
+    fn drop(&mut self) {
+        let mut payees = lock(&self.payees);
+        match payees.get_mut(&self.payee) {
+            Some(waiting) if *waiting > 1 => *waiting -= 1,
+            _ => drop(payees.remove(&self.payee)),
+        }
     }
 }
 

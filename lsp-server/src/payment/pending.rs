@@ -41,7 +41,7 @@ impl Payments {
             .read("pending_due", move |tx| Box::pin(pending::due(tx, now_unix, PENDING_BATCH_MAX)))
             .await?;
         for message in due {
-            self.send_pending(&message).await;
+            self.send_pending(&message);
             storage::crash_point!("pending_sent_again");
             let hold_id = message.hold_id;
             let due_at = now_unix + backoff_secs(message.attempts);
@@ -50,7 +50,7 @@ impl Payments {
         Ok(())
     }
 
-    async fn send_pending(&self, message: &PendingMessage) {
+    fn send_pending(&self, message: &PendingMessage) {
         let next_hop = message.next_hop;
         let hold_id = message.hold_id;
         if !self.node.is_connected(next_hop) && !self.node.channels_with(next_hop).is_empty() {
@@ -61,11 +61,13 @@ impl Payments {
             }
             return;
         }
-        let outcome = match self.node.connect_announced(next_hop).await {
-            Ok(()) => self.node.forward_onion(&message.message, next_hop),
-            Err(error) => Err(error),
-        };
-        match outcome {
+        if !self.node.is_connected(next_hop) {
+            // Not awaited: an LSP that does not answer holds up no other payer's messages.
+            tracing::info!(hold_id, %next_hop, attempts = message.attempts + 1, "calling for a payment_pending");
+            self.mailbox.relay(message.payer, next_hop, message.message.clone());
+            return;
+        }
+        match self.node.forward_onion(&message.message, next_hop) {
             Ok(()) => {
                 tracing::info!(hold_id, %next_hop, attempts = message.attempts + 1, "payment_pending sent again")
             }

@@ -18,6 +18,7 @@ use protocol::units::BlockHeight;
 
 use super::differences::DifferenceKind;
 use super::step::Select;
+use super::tidy::KNOWN_PARTS_SECS;
 use super::{Payments, lock};
 use crate::metrics::names;
 use crate::store::holds::{self, HoldRow, Loaded};
@@ -31,9 +32,6 @@ const FULL_PASS_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A part that LDK does not list may be between two of its maps: it counts as gone after so many looks.
 const MISSING_SCANS_MIN: u32 = 2;
-
-/// Twice the 2016 blocks that an HTLC can live at most, in seconds.
-const KNOWN_PARTS_SECS: u64 = 2 * 2_016 * 600;
 
 /// A payer's channels as LDK lists them at one moment.
 struct PayerChannels {

@@ -20,6 +20,8 @@ use storage::{ReadTx, Tx};
 
 use super::step::Select;
 use super::{PaymentLimits, Payments};
+use crate::limits::{self, ServerLimit};
+use crate::logging::STRANGERS;
 use crate::store::holds::{self, HoldRow};
 use crate::store::{StoreError, pending};
 
@@ -47,46 +49,54 @@ impl Payments {
     /// Grants or refuses a hold. What is acknowledged is durable.
     async fn block(&self, block: &PaymentBlock) -> PaymentBlockAck {
         let answer = if block.verify(&self.node.node_id()).is_err() {
-            Err(RefusalReason::BadSignature)
+            Err(RefusalReason::BadSignature.into())
         } else {
             let answer = match self.judge(block) {
                 Ok(granted) => self.store_block(block, granted).await,
-                Err(reason) => self.granted_before(block).await.map(|granted| granted.ok_or(reason)),
+                Err(refusal) => self.granted_before(block).await.map(|granted| granted.ok_or(refusal)),
             };
             answer.unwrap_or_else(|error| {
                 tracing::error!(%error, "a block request could not be stored");
-                Err(RefusalReason::Unavailable)
+                Err(RefusalReason::Unavailable.into())
             })
         };
         let (pid_hash, payer) = (block.pid_hash, block.payer);
         storage::crash_point!("block_stored");
         match &answer {
             Ok(deadline) => tracing::info!(%pid_hash, %payer, %deadline, "hold granted"),
-            Err(reason) => tracing::info!(%pid_hash, %payer, %reason, "hold refused"),
+            Err(Refusal { reason, limit }) => {
+                tracing::info!(target: STRANGERS, %pid_hash, %payer, %reason, "hold refused");
+                if let Some(limit) = limit {
+                    limits::refused(*limit, Some(payer));
+                }
+            }
         }
         let answer = match answer {
             Ok(deadline) => BlockAnswer::Accepted { deadline },
-            Err(reason) => BlockAnswer::Refused { reason, text: self.refusal_text(reason) },
+            Err(Refusal { reason, .. }) => BlockAnswer::Refused { reason, text: self.refusal_text(reason) },
         };
         PaymentBlockAck { pid_hash, answer }
     }
 
     /// What can be said of a new request without the database.
-    fn judge(&self, block: &PaymentBlock) -> Result<BlockHeight, RefusalReason> {
+    fn judge(&self, block: &PaymentBlock) -> Grant {
         // Deadlines are heights: whoever does not know the height can promise none.
         if self.node.chain_trouble().is_some() {
-            return Err(RefusalReason::Unavailable);
+            return Err(RefusalReason::Unavailable.into());
         }
         let channels = self.node.channels_with(block.payer);
         if channels.is_empty() {
-            return Err(RefusalReason::NoChannel);
+            return Err(RefusalReason::NoChannel.into());
         }
         if channels.iter().any(|channel| channel.is_announced) {
-            return Err(RefusalReason::ChannelAnnounced);
+            return Err(RefusalReason::ChannelAnnounced.into());
+        }
+        if block.payment_hashes.len() > self.limits.hashes_per_hold_max {
+            return Err(Refusal::over(RefusalReason::TooManyHashes, ServerLimit::HashesPerHold));
         }
         deadline::grant(block.deadline, self.node.height(), self.limits.hold).map_err(|error| match error {
-            DeadlineError::TooSoon { .. } => RefusalReason::DeadlineTooSoon,
-            _ => RefusalReason::DeadlineTooLate,
+            DeadlineError::TooSoon { .. } => RefusalReason::DeadlineTooSoon.into(),
+            _ => RefusalReason::DeadlineTooLate.into(),
         })
     }
 
@@ -99,11 +109,7 @@ impl Payments {
         Ok(known.and_then(|known| repeated(&known, &block.payment_hashes, block.deadline)))
     }
 
-    async fn store_block(
-        &self,
-        block: &PaymentBlock,
-        granted: BlockHeight,
-    ) -> Result<Result<BlockHeight, RefusalReason>, StoreError> {
+    async fn store_block(&self, block: &PaymentBlock, granted: BlockHeight) -> Result<Grant, StoreError> {
         let terms = HoldTerms {
             payer: block.payer,
             pid_hash: block.pid_hash,
@@ -205,25 +211,54 @@ fn repeated(known: &HoldRow, payment_hashes: &[PaymentHash], requested: BlockHei
     same.then_some(granted.deadline)
 }
 
-/// (payer, pid_hash) is unique for good: the same request gets the same answer, any other is refused.
-async fn grant_in(
+/// The deadline that is granted, or why none is.
+pub(super) type Grant = Result<BlockHeight, Refusal>;
+
+/// Why a hold is refused, and which bound did it, if one did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) reason: RefusalReason,
+    pub(super) limit: Option<ServerLimit>,
+}
+
+impl Refusal {
+    fn over(reason: RefusalReason, limit: ServerLimit) -> Self {
+        Self { reason, limit: Some(limit) }
+    }
+}
+
+impl From<RefusalReason> for Refusal {
+    fn from(reason: RefusalReason) -> Self {
+        Self { reason, limit: None }
+    }
+}
+
+/// (payer, pid_hash) is unique as long as it is remembered: the same request gets the same answer, any other is refused.
+pub(super) async fn grant_in(
     tx: &mut Tx,
     limits: &PaymentLimits,
     terms: &HoldTerms,
     requested: BlockHeight,
     now_unix: u64,
-) -> Result<Result<BlockHeight, RefusalReason>, StoreError> {
+) -> Result<Grant, StoreError> {
     if let Some(known) = holds::find(tx, terms.payer, terms.pid_hash).await? {
         let granted = repeated(&known, &terms.payment_hashes, requested);
-        return Ok(granted.ok_or(RefusalReason::PidReused));
+        return Ok(granted.ok_or(RefusalReason::PidReused.into()));
     }
     for payment_hash in &terms.payment_hashes {
         if holds::any_live_naming(tx, terms.payer, *payment_hash).await? {
-            return Ok(Err(RefusalReason::HashAlreadyHeld));
+            return Ok(Err(RefusalReason::HashAlreadyHeld.into()));
         }
     }
     if holds::usage(tx, terms.payer).await?.holds >= limits.holds_per_peer_max {
-        return Ok(Err(RefusalReason::TooManyHolds));
+        return Ok(Err(Refusal::over(RefusalReason::TooManyHolds, ServerLimit::HoldsPerPeer)));
+    }
+    if holds::count_of(tx, terms.payer).await? >= limits.holds_kept_per_peer_max {
+        return Ok(Err(Refusal::over(RefusalReason::TooManyHolds, ServerLimit::HoldsKeptPerPeer)));
+    }
+    if holds::count_live(tx).await? >= limits.holds_max {
+        // Not the payer's doing: another time it may be granted.
+        return Ok(Err(Refusal::over(RefusalReason::Unavailable, ServerLimit::Holds)));
     }
     holds::insert(tx, terms, requested, now_unix).await?;
     Ok(Ok(terms.deadline))

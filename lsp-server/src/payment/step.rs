@@ -13,6 +13,7 @@ use storage::{Commit, Tx};
 use super::differences::DifferenceKind;
 use super::routes::Routes;
 use super::{PaymentNode, Payments, lock};
+use crate::limits::ServerLimit;
 use crate::store::wakes::{self, NewWake};
 use crate::store::{StoreError, holds, parts, pending};
 
@@ -48,6 +49,24 @@ pub(super) struct Stepped {
     pub(super) unasked: Option<(DifferenceKind, Part)>,
     /// Why the event did not apply, if it did not.
     pub(super) refused: Option<protocol::hold::StepError>,
+    /// The bound that failed an HTLC.
+    pub(super) over: Option<ServerLimit>,
+}
+
+impl Stepped {
+    pub(super) fn nothing(payer: PublicKey, pid_hash: PidHash) -> Self {
+        Self {
+            payer,
+            pid_hash,
+            forward: Vec::new(),
+            fail: Vec::new(),
+            ended: None,
+            woke: false,
+            unasked: None,
+            refused: None,
+            over: None,
+        }
+    }
 }
 
 /// What a step needs besides the transaction.
@@ -113,16 +132,8 @@ pub(super) async fn step_in(
     let terms = &before.hold.group().terms;
     let (payer, pid_hash) = (terms.payer, terms.pid_hash);
     let height = context.node.cautious_height();
-    let mut stepped = Stepped {
-        payer,
-        pid_hash,
-        forward: vec![],
-        fail: vec![],
-        ended: None,
-        woke: false,
-        unasked: unasked(&before.hold, &event, height),
-        refused: None,
-    };
+    let mut stepped =
+        Stepped { unasked: unasked(&before.hold, &event, height), ..Stepped::nothing(payer, pid_hash) };
     let first = match step(before.hold.clone(), event, height) {
         Ok(first) => first,
         Err(refusal) => {

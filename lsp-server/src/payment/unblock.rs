@@ -7,8 +7,10 @@ use node::{ForwardVerdict, ForwardedOnion};
 use protocol::hold::HoldEvent;
 use protocol::ids::{Pid, PidHash};
 
-use super::Payments;
 use super::step::Select;
+use super::{Payments, lock};
+use crate::limits::{self, ServerLimit};
+use crate::metrics::names;
 use crate::store::{StoreError, holds, pending};
 
 /// While a next hop's channel comes up, a released hold is tried again at this pace ...
@@ -25,12 +27,18 @@ impl Payments {
     pub fn on_forwarding(self: &Arc<Self>, seen: ForwardedOnion) -> ForwardVerdict {
         let arrived = self.clock.elapsed();
         if let Some(pid) = seen.payment_unblock {
-            let this = self.clone();
-            self.tasks.spawn(async move {
-                if let Err(error) = this.unblock_since(pid, arrived).await {
-                    tracing::error!(%error, "an unblock was not recorded; the payee repeats it");
+            match self.unblocks.clone().try_acquire_owned() {
+                Ok(place) => {
+                    let this = self.clone();
+                    self.tasks.spawn(async move {
+                        if let Err(error) = this.unblock_since(pid, arrived).await {
+                            tracing::error!(%error, "an unblock was not recorded; the payee repeats it");
+                        }
+                        drop(place);
+                    });
                 }
-            });
+                Err(_) => limits::refused(ServerLimit::Unblocks, Some(seen.previous_hop)),
+            }
             // An unblock ends here unless the payer is here to see it: it is no reason to wake anybody.
             let payer_is_here = seen.next_hop.is_some_and(|payer| self.node.is_connected(payer));
             return if payer_is_here { ForwardVerdict::Forward } else { ForwardVerdict::Consume };
@@ -38,7 +46,11 @@ impl Payments {
         if let (Some(pid_hash), Some(next_hop), Some(message)) =
             (seen.payment_pending_for, seen.next_hop, seen.outgoing)
         {
-            self.keep_pending(pid_hash, next_hop, message);
+            if message.len() > self.limits.pending_bytes_max {
+                limits::refused(ServerLimit::PendingMessageBytes, Some(seen.previous_hop));
+            } else {
+                self.keep_pending(pid_hash, next_hop, message);
+            }
         }
         ForwardVerdict::Forward
     }
@@ -59,6 +71,8 @@ impl Payments {
             .read("holds_by_pid_hash", move |tx| Box::pin(holds::live_ids_by_pid_hash(tx, pid_hash)))
             .await?;
         if known.is_empty() {
+            // Nobody can guess a pid; a payee repeats its own after the end.
+            names::UNKNOWN_UNBLOCKS.add(1, &[]);
             tracing::debug!(%pid_hash, "an unblock for no live hold");
             return Ok(false);
         }
@@ -75,21 +89,25 @@ impl Payments {
         Ok(true)
     }
 
-    /// A payee that has just connected may not have its channel up yet.
+    /// A payee that has just connected may not have its channel up yet. However often it repeats its unblock, one task tries.
     fn retry_release(self: &Arc<Self>, pid_hash: PidHash, arrived: Duration) {
+        if !lock(&self.retrying).insert(pid_hash) {
+            return;
+        }
         let this = self.clone();
         self.tasks.spawn_waiting(async move {
             for _ in 0..RELEASE_RETRIES_MAX {
                 this.clock.sleep(RELEASE_RETRY_INTERVAL).await;
                 match this.try_release(pid_hash, arrived).await {
-                    Ok(true) => return,
+                    Ok(true) => break,
                     Ok(false) => {}
                     Err(error) => {
                         tracing::error!(%error, "a release could not be tried");
-                        return;
+                        break;
                     }
                 }
             }
+            lock(&this.retrying).remove(&pid_hash);
         });
     }
 
@@ -124,15 +142,17 @@ impl Payments {
         let due_at = now_unix + PENDING_FIRST_RETRY_SECS;
         let commit = self.db.submit("keep_pending", move |tx| {
             Box::pin(async move {
-                for hold_id in holds::waiting_ids_by_pid_hash(tx, pid_hash).await? {
-                    pending::keep(tx, hold_id, next_hop, &message, due_at, now_unix).await?;
+                let holds = holds::waiting_ids_by_pid_hash(tx, pid_hash).await?;
+                for hold_id in &holds {
+                    pending::keep(tx, *hold_id, next_hop, &message, due_at, now_unix).await?;
                 }
-                Ok::<_, StoreError>(())
+                Ok::<_, StoreError>(!holds.is_empty())
             })
         });
         self.tasks.spawn(async move {
             match commit.await {
-                Ok(()) => {
+                Ok(false) => tracing::debug!(%pid_hash, "a payment_pending for no hold that waits"),
+                Ok(true) => {
                     storage::crash_point!("pending_kept");
                     tracing::info!(%pid_hash, %next_hop, "payment_pending is in our care");
                 }

@@ -23,11 +23,13 @@ pub struct DeviceLimits {
     pub per_node_max: u32,
     /// By all nodes that had no channel here when they registered.
     pub without_channel_max: u32,
+    /// Challenges that were answered and have not expired: registrations in five minutes.
+    pub used_challenges_max: u32,
 }
 
 impl Default for DeviceLimits {
     fn default() -> Self {
-        Self { per_node_max: 10, without_channel_max: 10_000 }
+        Self { per_node_max: 10, without_channel_max: 10_000, used_challenges_max: 10_000 }
     }
 }
 
@@ -120,10 +122,16 @@ pub struct Answered {
     pub now_unix: u64,
 }
 
-/// The challenge was answered before.
+/// Why an answered challenge is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the challenge was used before: ask for a new one")]
-pub struct ChallengeUsed;
+pub enum ChallengeRefused {
+    /// It was answered before.
+    #[error("the challenge was used before: ask for a new one")]
+    Used,
+    /// [`DeviceLimits::used_challenges_max`]
+    #[error("too many challenges were answered in the last minutes: try again in a minute")]
+    TooMany,
+}
 
 /// A registration that was stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,8 +146,9 @@ pub struct Registered {
 #[derive(Debug, thiserror::Error)]
 pub enum RegisterError {
     /// The challenge was answered before.
+    /// The challenge cannot be used.
     #[error(transparent)]
-    ChallengeUsed(#[from] ChallengeUsed),
+    Challenge(#[from] ChallengeRefused),
     /// [`DeviceLimits::per_node_max`]
     #[error("this node has all the devices it may have: {0}")]
     TooManyForNode(u32),
@@ -160,7 +169,7 @@ pub async fn register(
     device: &NewDevice,
     limits: &DeviceLimits,
 ) -> Result<Registered, RegisterError> {
-    use_challenge(tx, &device.answered).await??;
+    use_challenge(tx, &device.answered, limits).await??;
     let now = storage::Value::try_from(device.answered.now_unix)?;
     let key = values![device.node_id.serialize(), device.target.kind.as_str(), &device.target.token];
     let known = tx
@@ -211,14 +220,15 @@ fn flag(device: &NewDevice) -> storage::Value {
     i64::from(device.has_channel).into()
 }
 
-/// Uses a challenge up. `Ok(Err(..))` if it was before.
+/// Uses a challenge up. `Ok(Err(..))` if that cannot be.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn use_challenge(
     tx: &mut Tx,
     answered: &Answered,
-) -> Result<Result<(), ChallengeUsed>, StorageError> {
+    limits: &DeviceLimits,
+) -> Result<Result<(), ChallengeRefused>, StorageError> {
     let now = storage::Value::try_from(answered.now_unix)?;
     tx.execute(
         "DELETE FROM used_challenge WHERE challenge IN \
@@ -226,13 +236,18 @@ pub async fn use_challenge(
         &[now, TIDIED_CHALLENGES_MAX.into()],
     )
     .await?;
+    let used_before =
+        tx.fetch_one("SELECT COUNT(*) AS used FROM used_challenge", &[]).await?.get_u64("used")?;
+    if used_before >= u64::from(limits.used_challenges_max) {
+        return Ok(Err(ChallengeRefused::TooMany));
+    }
     let used = tx
         .execute(
             "INSERT INTO used_challenge (challenge, expires_at) VALUES ($1, $2) ON CONFLICT (challenge) DO NOTHING",
             &[(&answered.challenge).into(), storage::Value::try_from(answered.expires_at)?],
         )
         .await?;
-    Ok(if used == 0 { Err(ChallengeUsed) } else { Ok(()) })
+    Ok(if used == 0 { Err(ChallengeRefused::Used) } else { Ok(()) })
 }
 
 /// A node's devices.

@@ -247,6 +247,31 @@ pub async fn any_live_naming(
     Ok(row.is_some())
 }
 
+/// How many holds are live.
+///
+/// # Errors
+/// When the database fails.
+pub async fn count_live(tx: &mut ReadTx) -> Result<u64, StorageError> {
+    let row = tx
+        .fetch_one(
+            "SELECT COUNT(*) AS holds FROM hold WHERE state IN ('waiting', 'unblocked', 'failing')",
+            &[],
+        )
+        .await?;
+    row.get_u64("holds")
+}
+
+/// How many holds of `payer` are remembered, live or over.
+///
+/// # Errors
+/// When the database fails.
+pub async fn count_of(tx: &mut ReadTx, payer: PublicKey) -> Result<u64, StorageError> {
+    let row = tx
+        .fetch_one("SELECT COUNT(*) AS holds FROM hold WHERE payer = $1", &values![payer.serialize()])
+        .await?;
+    row.get_u64("holds")
+}
+
 /// What `payer` holds in all.
 ///
 /// # Errors

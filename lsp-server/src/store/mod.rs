@@ -6,6 +6,7 @@ pub mod holds;
 pub mod mailbox;
 pub mod parts;
 pub mod pending;
+pub mod retention;
 pub mod wakes;
 
 use storage::{Migration, MigrationSet};
@@ -48,6 +49,11 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
             version: 7,
             name: "device_test",
             sql: include_str!("../../../migrations/sqlite/server/0007_device_test.sql"),
+        },
+        Migration {
+            version: 8,
+            name: "limits",
+            sql: include_str!("../../../migrations/sqlite/server/0008_limits.sql"),
         },
     ],
 };

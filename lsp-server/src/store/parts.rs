@@ -88,6 +88,40 @@ pub async fn is_under_live_hold(tx: &mut ReadTx, intercept_id: InterceptId) -> R
     Ok(row.is_some())
 }
 
+/// How many HTLCs have come under a hold.
+///
+/// # Errors
+/// When the database fails.
+pub async fn count_of(tx: &mut ReadTx, hold_id: i64) -> Result<u64, StorageError> {
+    let row =
+        tx.fetch_one("SELECT COUNT(*) AS parts FROM hold_part WHERE hold_id = $1", &values![hold_id]).await?;
+    row.get_u64("parts")
+}
+
+/// What is held in all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeldUsage {
+    /// HTLCs.
+    pub htlcs: u64,
+    /// Their sum, in millisatoshi.
+    pub msat: u64,
+}
+
+/// What is held in all, for all payers.
+///
+/// # Errors
+/// When the database fails.
+pub async fn held_in_all(tx: &mut ReadTx) -> Result<HeldUsage, StorageError> {
+    let row = tx
+        .fetch_one(
+            "SELECT COUNT(*) AS htlcs, COALESCE(SUM(inbound_amount_msat), 0) AS msat \
+             FROM hold_part WHERE state = 'held'",
+            &[],
+        )
+        .await?;
+    Ok(HeldUsage { htlcs: row.get_u64("htlcs")?, msat: row.get_u64("msat")? })
+}
+
 /// A hold's parts, in order of arrival.
 pub(super) async fn of_hold(tx: &mut ReadTx, hold_id: i64) -> Result<Vec<Part>, StoreError> {
     let rows = tx

@@ -14,6 +14,7 @@ use protocol::wake::WakeReason;
 use storage::{Commit, StorageError};
 
 use super::Waker;
+use crate::limits::{self, ServerLimit};
 use crate::store::StoreError;
 use crate::store::wakes::{self, Claim, ClaimedWake, DueWake, PendingPush, PushOutcome};
 
@@ -35,6 +36,8 @@ const RESCAN_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Between two rounds of tidying.
 const TIDY_SECONDS: u64 = 60;
+
+const DAY_SECONDS: u64 = 24 * 3_600;
 
 /// After the database failed to answer.
 const ERROR_PAUSE: Duration = Duration::from_secs(1);
@@ -81,7 +84,12 @@ impl Waker {
     async fn round<'a>(&'a self, in_flight: &mut InFlight<'a>) -> Result<Duration, StoreError> {
         let now_unix = self.clock.now_unix();
         if now_unix.saturating_sub(self.tidied_at_unix.load(Ordering::Relaxed)) >= TIDY_SECONDS {
-            self.database.submit("tidy_wakes", move |tx| Box::pin(wakes::tidy(tx, now_unix))).await?;
+            let kept_seconds = self.limits.closed_days_kept * DAY_SECONDS;
+            let tidy = || {
+                self.database
+                    .submit("tidy_wakes", move |tx| Box::pin(wakes::tidy(tx, now_unix, kept_seconds)))
+            };
+            while tidy().await? {}
             self.tidied_at_unix.store(now_unix, Ordering::Relaxed);
         }
         loop {
@@ -126,6 +134,7 @@ impl Waker {
                 Ok(Claim::Later) => {
                     tracing::debug!(%node_id, "the node is connected, or had enough pushes for now")
                 }
+                Ok(Claim::OverBudget) => limits::refused(ServerLimit::PushesPerHour, Some(node_id)),
                 Ok(Claim::Gone) => {}
                 Err(StoreError::Storage(error)) => return Err(error.into()),
                 Err(error) => {

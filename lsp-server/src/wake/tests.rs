@@ -6,12 +6,13 @@ use protocol::wake::WakeReason;
 use storage::{StorageError, values};
 
 use super::*;
-use crate::store::wakes::{KEPT_SECONDS, LEASE_SECONDS, NewWake};
+use crate::store::wakes::{LEASE_SECONDS, NewWake};
 use crate::testing::{FakeNode, Receiver, START, TestClock, TestDatabase, gateway, public};
 use dispatcher::InFlight;
 
 const PHONE: u8 = 1;
 const HOUR: u64 = 3_600;
+const KEPT_SECONDS: u64 = 7 * 24 * HOUR;
 
 struct Stage {
     db: TestDatabase,
@@ -85,7 +86,11 @@ impl Stage {
 
     async fn tidy(&self) {
         let now = self.clock.now_unix();
-        self.db.database.submit("test_tidy", move |tx| Box::pin(wakes::tidy(tx, now))).await.unwrap();
+        self.db
+            .database
+            .submit("test_tidy", move |tx| Box::pin(wakes::tidy(tx, now, KEPT_SECONDS)))
+            .await
+            .unwrap();
     }
 
     async fn rows(&self, sql: &'static str) -> i64 {
@@ -283,8 +288,12 @@ async fn each_device_of_a_node_is_pushed() {
 
 #[tokio::test]
 async fn strangers_cannot_use_up_the_wakes_of_own_payments() {
-    let limits =
-        WakeLimits { stranger_pushes_per_hour_max: 3, own_pushes_per_hour_max: 2, cooldown_seconds: 0 };
+    let limits = WakeLimits {
+        stranger_pushes_per_hour_max: 3,
+        own_pushes_per_hour_max: 2,
+        cooldown_seconds: 0,
+        ..WakeLimits::default()
+    };
     let stage = Stage::with_limits(limits).await;
     stage.db.register(PHONE, &stage.receiver.url()).await;
     for group in 0..10 {
@@ -300,6 +309,34 @@ async fn strangers_cannot_use_up_the_wakes_of_own_payments() {
     }
     assert_eq!(stage.receiver.pushes().len(), 3 + 3 + 2, "an hour's budgets are used up");
     assert!(stage.dispatch_after(HOUR).await > 8, "another hour, another budget");
+}
+
+#[tokio::test]
+async fn a_phone_is_woken_for_so_many_strangers_at_once_and_what_told_nothing_is_forgotten() {
+    let stage = Stage::with_phone().await;
+    let open = |wake: NewWake| {
+        stage.db.database.submit("test_open_within", move |tx| {
+            Box::pin(async move { wakes::open_within(tx, &wake, 2).await })
+        })
+    };
+    let incoming = |group| stage.wake(WakeReason::PaymentIncoming, group, 60);
+    for (group, opened) in [(1, true), (2, true), (3, false), (1, true), (4, false)] {
+        assert_eq!(open(incoming(group)).await.unwrap(), opened, "payment {group}");
+    }
+    let of_another = NewWake { node_id: public(PHONE + 1), ..incoming(3) };
+    assert!(open(of_another).await.unwrap());
+    let own = stage.wake(WakeReason::PaymentSettled, 3, 60);
+    assert!(open(own).await.unwrap(), "each reason for itself");
+    assert_eq!(stage.rows("SELECT COUNT(*) AS n FROM wake").await, 4);
+
+    // Pushed for: one of the two payments, and the settled one.
+    assert_eq!(stage.dispatch().await, 2);
+    stage.clock.advance(60);
+    assert!(open(incoming(3)).await.unwrap(), "the others' time is over");
+    stage.tidy().await;
+    let left = "SELECT COUNT(*) AS n FROM wake WHERE state <> 'open'";
+    assert_eq!(stage.rows(left).await, 2, "those without a push are forgotten");
+    assert_eq!(stage.rows("SELECT COUNT(*) AS n FROM wake WHERE state = 'open'").await, 1);
 }
 
 #[tokio::test]

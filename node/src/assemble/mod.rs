@@ -63,7 +63,8 @@ impl Node {
         let kv = NodeKv::new(database.clone());
         let fees = Arc::new(Fees::default());
         fees.refresh(&client).await;
-        let (broadcaster, broadcasts) = Broadcaster::new();
+        let handler = HandlerCell::default();
+        let (broadcaster, broadcasts) = Broadcaster::new(handler.clone());
         let broadcaster = Arc::new(broadcaster);
         let tip_locator = tip.to_block_locator();
         let on_chain = Arc::new(
@@ -174,7 +175,6 @@ impl Node {
                 .map_err(|()| NodeError::Corrupt { what: "channel monitor" })?;
         }
 
-        let handler = HandlerCell::default();
         let connected = ConnectedPeers::default();
         let contents = Arc::new(OnionContents::new(handler.clone()));
         let is_lsp = lsp.is_none();
@@ -190,6 +190,7 @@ impl Node {
             keys.clone(),
             handler.clone(),
             is_lsp,
+            config.role.peer_limits(),
         ));
         let message_handler = MessageHandler {
             chan_handler: channel_manager.clone(),

@@ -5,24 +5,36 @@ use std::sync::Arc;
 use bitcoin::Transaction;
 use lightning::chain::chaininterface::{BroadcasterInterface, TransactionType};
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
 use super::ChainClient;
+use crate::handler::HandlerCell;
+use crate::limits::NodeLimit;
 
-/// Hands transactions to [`run_broadcaster`]. Unbounded, because LDK cannot wait; LDK broadcasts again by itself what
-/// a crash loses here.
+/// Packages that wait while bitcoind does not answer. LDK makes each anew, with a fresh fee, as long as it is of use.
+const QUEUED_MAX: usize = 1_000;
+
+/// Hands transactions to [`run_broadcaster`]. LDK cannot wait, and broadcasts again by itself what is lost here.
 pub(crate) struct Broadcaster {
-    queue: mpsc::UnboundedSender<Vec<Transaction>>,
+    queue: mpsc::Sender<Vec<Transaction>>,
+    handler: HandlerCell,
 }
 
 impl Broadcaster {
-    pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<Vec<Transaction>>) {
-        let (queue, receiver) = mpsc::unbounded_channel();
-        (Self { queue }, receiver)
+    pub(crate) fn new(handler: HandlerCell) -> (Self, mpsc::Receiver<Vec<Transaction>>) {
+        let (queue, receiver) = mpsc::channel(QUEUED_MAX);
+        (Self { queue, handler }, receiver)
     }
 
     pub(crate) fn send(&self, transactions: Vec<Transaction>) {
-        if self.queue.send(transactions).is_err() {
-            tracing::debug!("a transaction came after the broadcaster stopped; it is sent at the next start");
+        match self.queue.try_send(transactions) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => self.handler.refused(NodeLimit::Broadcasts, None),
+            Err(TrySendError::Closed(_)) => {
+                tracing::debug!(
+                    "a transaction came after the broadcaster stopped; it is sent at the next start"
+                );
+            }
         }
     }
 }
@@ -34,10 +46,7 @@ impl BroadcasterInterface for Broadcaster {
 }
 
 /// Sends what the [`Broadcaster`] queued until it is dropped.
-pub(crate) async fn run_broadcaster(
-    client: Arc<ChainClient>,
-    mut queue: mpsc::UnboundedReceiver<Vec<Transaction>>,
-) {
+pub(crate) async fn run_broadcaster(client: Arc<ChainClient>, mut queue: mpsc::Receiver<Vec<Transaction>>) {
     while let Some(transactions) = queue.recv().await {
         let txids: Vec<_> = transactions.iter().map(|t| t.compute_txid().to_string()).collect();
         match client.broadcast(&transactions).await {

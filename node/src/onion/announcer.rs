@@ -1,7 +1,8 @@
 //! The feature bit of LightningRod in `init` and `node_announcement`, and news of peers.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::io;
@@ -11,6 +12,7 @@ use lightning::ln::wire::{CustomMessageReader, Type};
 use lightning::util::ser::{LengthLimitedRead, Writeable, Writer};
 use lightning_types::features::{InitFeatures, NodeFeatures};
 use protocol::wire::FEATURE_BIT;
+use tokio::sync::Notify;
 
 use crate::handler::HandlerCell;
 
@@ -25,23 +27,49 @@ pub(crate) struct Announcer {
 /// Who has completed `init` and is here. LDK's handlers are called with the peer manager's locks held, so this is asked
 /// instead of the peer manager.
 #[derive(Clone, Default)]
-pub(crate) struct ConnectedPeers(Arc<RwLock<HashSet<PublicKey>>>);
+pub(crate) struct ConnectedPeers(Arc<Connected>);
+
+#[derive(Default)]
+struct Connected {
+    /// With the time at which each came.
+    peers: RwLock<HashMap<PublicKey, Instant>>,
+    came: Notify,
+}
 
 impl ConnectedPeers {
     pub(crate) fn contains(&self, peer: PublicKey) -> bool {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).contains(&peer)
+        self.0.peers.read().unwrap_or_else(PoisonError::into_inner).contains_key(&peer)
     }
 
     pub(crate) fn list(&self) -> Vec<PublicKey> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
+        self.0.peers.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.0.peers.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Those for whom `pick` says so, whoever came first before the others.
+    pub(crate) fn oldest_first(&self, pick: impl Fn(&PublicKey) -> bool) -> Vec<PublicKey> {
+        let peers = self.0.peers.read().unwrap_or_else(PoisonError::into_inner);
+        let mut picked: Vec<_> =
+            peers.iter().filter(|(peer, _)| pick(peer)).map(|(peer, came)| (*came, *peer)).collect();
+        picked.sort_unstable_by_key(|(came, _)| *came);
+        picked.into_iter().map(|(_, peer)| peer).collect()
+    }
+
+    /// Resolves when somebody came since it was last asked.
+    pub(crate) async fn somebody_came(&self) {
+        self.0.came.notified().await;
     }
 
     fn insert(&self, peer: PublicKey) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(peer);
+        self.0.peers.write().unwrap_or_else(PoisonError::into_inner).insert(peer, Instant::now());
+        self.0.came.notify_one();
     }
 
     fn remove(&self, peer: PublicKey) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(&peer);
+        self.0.peers.write().unwrap_or_else(PoisonError::into_inner).remove(&peer);
     }
 }
 

@@ -14,15 +14,11 @@ use lightning_types::features::{InitFeatures, NodeFeatures};
 use protocol::observe::read_hop_fields;
 
 use super::OnionContents;
+use crate::allowance::{Allowance, Rate};
 use crate::handler::{ForwardVerdict, ForwardedOnion, HandlerCell};
 use crate::ldk::OnionMessenger;
+use crate::limits::{NodeLimit, PeerLimits};
 use crate::logger::LdkLogger;
-
-/// Onion messages that a peer may send at once; checked before any ECDH is spent on them.
-const ONION_MESSAGES_BURST_MAX: u32 = 200;
-
-/// Onion messages per second that a peer may send in the long run.
-const ONION_MESSAGES_PER_SECOND: u32 = 20;
 
 /// Peers whose allowance is remembered; beyond that, those who have not sent lately start afresh.
 const ALLOWANCES_MAX: usize = 10_000;
@@ -35,35 +31,8 @@ pub(crate) struct OnionObserver {
     handler: HandlerCell,
     secp: Secp256k1<All>,
     reads_fields: bool,
+    rate: Rate,
     allowances: Mutex<HashMap<PublicKey, Allowance>>,
-}
-
-/// A token bucket.
-struct Allowance {
-    tokens: f64,
-    filled_at: Instant,
-}
-
-impl Allowance {
-    fn full(now: Instant) -> Self {
-        Self { tokens: f64::from(ONION_MESSAGES_BURST_MAX), filled_at: now }
-    }
-
-    fn refilled(&self, now: Instant) -> f64 {
-        let elapsed = now.saturating_duration_since(self.filled_at).as_secs_f64();
-        let refilled = self.tokens + elapsed * f64::from(ONION_MESSAGES_PER_SECOND);
-        refilled.min(f64::from(ONION_MESSAGES_BURST_MAX))
-    }
-
-    fn take(&mut self, now: Instant) -> bool {
-        self.tokens = self.refilled(now);
-        self.filled_at = now;
-        let granted = self.tokens >= 1.0;
-        if granted {
-            self.tokens -= 1.0;
-        }
-        granted
-    }
 }
 
 impl OnionObserver {
@@ -74,19 +43,25 @@ impl OnionObserver {
         keys: Arc<KeysManager>,
         handler: HandlerCell,
         reads_fields: bool,
+        limits: PeerLimits,
     ) -> Self {
         let secp = Secp256k1::new();
         let allowances = Mutex::default();
-        Self { messenger, contents, keys, handler, secp, reads_fields, allowances }
+        let rate = Rate { burst: limits.onion_messages_burst, per_second: limits.onion_messages_per_second };
+        Self { messenger, contents, keys, handler, secp, reads_fields, rate, allowances }
     }
 
     fn allowed(&self, peer: PublicKey) -> bool {
         let now = Instant::now();
         let mut allowances = self.allowances.lock().unwrap_or_else(PoisonError::into_inner);
         if allowances.len() >= ALLOWANCES_MAX && !allowances.contains_key(&peer) {
-            allowances.retain(|_, allowance| allowance.refilled(now) < f64::from(ONION_MESSAGES_BURST_MAX));
+            allowances.retain(|_, allowance| !allowance.is_full(self.rate, now));
+            if allowances.len() >= ALLOWANCES_MAX {
+                // Each of them has spent something: only who is connected can go on.
+                return false;
+            }
         }
-        allowances.entry(peer).or_insert_with(|| Allowance::full(now)).take(now)
+        allowances.entry(peer).or_insert_with(|| Allowance::full(self.rate, now)).take(self.rate, now)
     }
 
     fn verdict(&self, previous_hop: PublicKey, message: &OnionMessage) -> ForwardVerdict {
@@ -124,7 +99,7 @@ impl OnionObserver {
 impl OnionMessageHandler for OnionObserver {
     fn handle_onion_message(&self, peer_node_id: PublicKey, msg: &OnionMessage) {
         if !self.allowed(peer_node_id) {
-            tracing::debug!(peer = %peer_node_id, "onion message over the peer's rate dropped");
+            self.handler.refused(NodeLimit::OnionMessages, Some(peer_node_id));
             return;
         }
         if self.reads_fields && self.verdict(peer_node_id, msg) == ForwardVerdict::Consume {
@@ -161,25 +136,5 @@ impl BaseMessageHandler for OnionObserver {
 
     fn peer_connected(&self, their_node_id: PublicKey, msg: &Init, inbound: bool) -> Result<(), ()> {
         self.messenger.peer_connected(their_node_id, msg, inbound)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn a_peer_may_burst_and_then_has_its_rate() {
-        let start = Instant::now();
-        let mut allowance = Allowance::full(start);
-        let taken = (0..2 * ONION_MESSAGES_BURST_MAX).filter(|_| allowance.take(start)).count();
-        assert_eq!(taken, ONION_MESSAGES_BURST_MAX as usize);
-        let later = start + Duration::from_secs(1);
-        let taken = (0..ONION_MESSAGES_BURST_MAX).filter(|_| allowance.take(later)).count();
-        assert_eq!(taken, ONION_MESSAGES_PER_SECOND as usize);
-        let much_later = start + Duration::from_secs(3_600);
-        assert_eq!(allowance.refilled(much_later), f64::from(ONION_MESSAGES_BURST_MAX));
     }
 }

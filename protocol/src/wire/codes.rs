@@ -85,7 +85,7 @@ codes! {
         5 DeadlineTooSoon "deadline_too_soon",
         /// More payment hashes than this LSP takes in one hold.
         6 TooManyHashes "too_many_hashes",
-        /// The payer has as many live holds as this LSP allows.
+        /// The payer has as many live holds as this LSP allows, or as many that it remembers.
         7 TooManyHolds "too_many_holds",
         /// The pid was used before, for something else.
         8 PidReused "pid_reused",

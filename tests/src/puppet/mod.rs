@@ -22,6 +22,7 @@ use crate::lsp::Lsp;
 use crate::wait::{SOON, Seen, wait_until};
 use crate::wallet::Wallet;
 
+mod attack;
 mod messages;
 mod stage;
 mod strings;

@@ -139,6 +139,11 @@ impl Stage {
         &mut self.lsps[last]
     }
 
+    /// Where everybody's data is.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
     /// Mines, and waits until the LSPs have seen it.
     ///
     /// # Errors

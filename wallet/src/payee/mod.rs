@@ -12,7 +12,7 @@ use lightning_types::payment::{PaymentHash, PaymentPreimage};
 use node::{IncomingMessage, InvoiceRequest, NodeError, Replay, ReplyTo};
 use protocol::path::payee_unblock_path;
 use protocol::units::Msat;
-use protocol::wire::{Message, PayeeRefusal, PaymentPending, PaymentRefused};
+use protocol::wire::{Message, PayeeRefusal, PaymentPending, PaymentRefused, PaymentUnblock};
 use tokio::sync::mpsc;
 
 pub(crate) use answers::{Answers, run_answers};
@@ -154,7 +154,14 @@ impl Core {
                 .submit("put_pending", move |tx| Box::pin(async move { pending::put(tx, &row).await }))
                 .await?;
             if !kept {
-                tracing::warn!("too many payers say that they pay one invoice; this one is not answered");
+                // Anybody who has the invoice can say that he pays it. The payer's LSP sends the real one's message again,
+                // and it is answered each time, for as long as it does.
+                tracing::warn!("too many payers say that they pay one invoice; this one is answered once");
+                let answer: Message = match answer {
+                    Ok(()) => PaymentUnblock { payment_hash }.into(),
+                    Err(reason) => PaymentRefused { payment_hash, reason }.into(),
+                };
+                self.node.reply(reply_to, answer)?;
                 return Ok(());
             }
         }

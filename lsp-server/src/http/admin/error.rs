@@ -35,6 +35,9 @@ pub enum AdminError {
         /// Which kind of thing.
         what: &'static str,
     },
+    /// Too many requests are under way.
+    #[error("too many requests are under way: try again")]
+    Busy,
     /// No endpoint is there: the CLI is of another version than the server.
     #[error("the server does not know this call: is the CLI of another version?")]
     UnknownPath,
@@ -49,6 +52,7 @@ impl AdminError {
             Self::NotFound { .. } | Self::Server(ServerError::NoSuchHold) => {
                 (StatusCode::NOT_FOUND, "not_found", "There is no such thing")
             }
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", "The server is busy"),
             Self::UnknownPath => (StatusCode::NOT_FOUND, "unknown_path", "There is no such call"),
             Self::Server(ServerError::Hold(_)) => {
                 (StatusCode::CONFLICT, "hold_state", "The hold does not allow it now")

@@ -14,12 +14,16 @@ mod wakes;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
+use tokio::sync::Semaphore;
 
 pub use error::AdminError;
 pub use socket::bind;
 
+use crate::limits::{self, ServerLimit};
 use crate::server::Server;
 
 /// The longest request.
@@ -27,6 +31,9 @@ const BODY_BYTES_MAX: usize = 16 * 1024;
 
 /// The most entries of one list.
 const LISTED_MAX: u32 = 1_000;
+
+/// Requests under way at once.
+const REQUESTS_MAX: usize = 64;
 
 /// Every endpoint.
 pub fn router(server: Arc<Server>) -> Router {
@@ -48,5 +55,15 @@ pub fn router(server: Arc<Server>) -> Router {
         .route("/v1/wakes/{id}", get(wakes::show::handle))
         .fallback(async || AdminError::UnknownPath)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(from_fn_with_state(Arc::new(Semaphore::new(REQUESTS_MAX)), bounded))
         .with_state(server)
+}
+
+/// Bounds the requests under way: a script that runs wild must not stop the operator's own hands.
+async fn bounded(State(places): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
+    let Ok(_place) = places.try_acquire() else {
+        limits::refused(ServerLimit::AdminRequests, None);
+        return AdminError::Busy.into_response();
+    };
+    next.run(request).await
 }

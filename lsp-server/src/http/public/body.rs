@@ -3,10 +3,12 @@
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequest, Request};
+use axum::http::StatusCode;
 use axum::response::Response;
 use serde::de::DeserializeOwned;
 
 use crate::http::problem::problem;
+use crate::limits::{self, ServerLimit};
 
 /// A JSON body.
 pub(super) struct Body<T>(pub(super) T);
@@ -23,5 +25,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
 }
 
 fn refuse(rejection: &JsonRejection) -> Response {
+    if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        limits::refused(ServerLimit::HttpBodyBytes, None);
+    }
     problem(rejection.status(), "bad_request", "The body cannot be read", rejection.body_text())
 }

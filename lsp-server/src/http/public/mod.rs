@@ -35,6 +35,7 @@ use self::challenges::Challenges;
 use self::ready::ChainView;
 use crate::clock::Clock;
 use crate::http::problem::problem;
+use crate::limits::{self, ServerLimit};
 use crate::store::devices::DeviceLimits;
 use crate::wake::Waker;
 
@@ -43,9 +44,6 @@ const BODY_BYTES_MAX: usize = 16 * 1024;
 
 /// The longest that a request may take, its body included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// Requests under way at once.
-const REQUESTS_MAX: usize = 256;
 
 /// What the public API asks of the node.
 pub trait PublicNode: Send + Sync + 'static {
@@ -112,27 +110,19 @@ struct Inner {
 }
 
 impl PublicState {
-    /// The state of an API that registers devices in `database` and wakes them through `waker`.
+    /// The state of an API that registers devices in `database` and wakes them through `waker`, and has at most
+    /// `requests_max` requests under way.
     pub fn new(
         database: Database,
         node: Arc<dyn PublicNode>,
         waker: Arc<Waker>,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
-        Self::with_limits(database, node, waker, DeviceLimits::default(), clock)
-    }
-
-    /// As [`Self::new`], with bounds of the caller's choice.
-    pub fn with_limits(
-        database: Database,
-        node: Arc<dyn PublicNode>,
-        waker: Arc<Waker>,
         limits: DeviceLimits,
+        requests_max: usize,
         clock: Arc<dyn Clock>,
     ) -> Self {
         let challenges = Challenges::new(node.random_bytes());
         let chain = ChainView::default();
-        let requests = Semaphore::new(REQUESTS_MAX);
+        let requests = Semaphore::new(requests_max);
         Self { inner: Arc::new(Inner { database, node, waker, limits, clock, challenges, chain, requests }) }
     }
 }
@@ -168,6 +158,7 @@ async fn wrong_method() -> Response {
 /// Bounds the requests under way and the time of each.
 async fn bounded(State(state): State<PublicState>, request: Request, next: Next) -> Response {
     let Ok(_place) = state.inner.requests.try_acquire() else {
+        limits::refused(ServerLimit::HttpRequests, None);
         let detail = "too many requests are under way: try again in a second".to_owned();
         let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, "busy", "The server is busy", detail);
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
@@ -176,6 +167,7 @@ async fn bounded(State(state): State<PublicState>, request: Request, next: Next)
     match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {
+            limits::refused(ServerLimit::HttpRequestSeconds, None);
             let detail = format!("it was not done within {} seconds", REQUEST_TIMEOUT.as_secs());
             problem(StatusCode::REQUEST_TIMEOUT, "timeout", "The request took too long", detail)
         }

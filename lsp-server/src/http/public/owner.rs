@@ -11,7 +11,8 @@ use protocol::api::owner::{
 use super::Inner;
 use super::challenges::ChallengeError;
 use crate::http::problem::problem;
-use crate::store::devices::{Answered, ChallengeUsed};
+use crate::limits::{self, ServerLimit};
+use crate::store::devices::{Answered, ChallengeRefused};
 
 /// Characters in a signature: 65 bytes in zbase32.
 pub(super) const SIGNATURE_CHARS: usize = 104;
@@ -31,7 +32,7 @@ pub(super) enum OwnerError {
     #[error("{0}")]
     Challenge(#[from] ChallengeError),
     #[error("{0}")]
-    Used(#[from] ChallengeUsed),
+    Refused(#[from] ChallengeRefused),
     #[error("the signature is not by this node over this request: sign `{0}` with the node's key")]
     Signature(String),
 }
@@ -48,7 +49,11 @@ impl IntoResponse for OwnerError {
                     .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(AUTHORIZATION_SCHEME));
                 response
             }
-            Self::Challenge(_) | Self::Used(_) => {
+            Self::Refused(ChallengeRefused::TooMany) => {
+                limits::refused(ServerLimit::UsedChallenges, None);
+                problem(StatusCode::SERVICE_UNAVAILABLE, "busy", "The server is busy", detail)
+            }
+            Self::Challenge(_) | Self::Refused(ChallengeRefused::Used) => {
                 problem(StatusCode::FORBIDDEN, "challenge_refused", "The challenge is of no use", detail)
             }
             Self::Signature(_) => {

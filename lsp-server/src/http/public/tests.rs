@@ -22,6 +22,7 @@ use crate::testing::{FakeNode, Receiver, START, TestClock, TestDatabase, gateway
 
 const LSP: u8 = 99;
 const PHONE: u8 = 1;
+const REQUESTS_MAX: usize = 256;
 const URL: &str = "https://push.wallet.com/wake/secret";
 
 struct Api {
@@ -50,8 +51,14 @@ impl Api {
         node.add_client(PHONE);
         let gateways: Vec<Arc<dyn PushGateway>> = vec![gateway(allow_private_addresses)];
         let waker = Waker::new(db.database.clone(), node.clone(), gateways, clock.clone());
-        let state =
-            PublicState::with_limits(db.database.clone(), node.clone(), waker.clone(), limits, clock.clone());
+        let state = PublicState::new(
+            db.database.clone(),
+            node.clone(),
+            waker.clone(),
+            limits,
+            REQUESTS_MAX,
+            clock.clone(),
+        );
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let task = tokio::spawn(async move { axum::serve(listener, router(state)).await.unwrap() });
@@ -203,7 +210,8 @@ async fn a_token_that_could_not_be_used_is_refused_at_once() {
 
 #[tokio::test]
 async fn devices_are_bounded_for_each_node_and_for_strangers() {
-    let api = Api::with(DeviceLimits { per_node_max: 1, without_channel_max: 1 }, false).await;
+    let limits = DeviceLimits { per_node_max: 1, without_channel_max: 1, used_challenges_max: 3 };
+    let api = Api::with(limits, false).await;
     api.register(&api.registration(PHONE, URL).await).await.error_for_status().unwrap();
     let second = api.registration(PHONE, "https://push.wallet.com/2").await;
     refused(api.register(&second).await, StatusCode::CONFLICT, "too_many_devices").await;
@@ -212,6 +220,12 @@ async fn devices_are_bounded_for_each_node_and_for_strangers() {
     refused(api.register(&stranger).await, StatusCode::CONFLICT, "too_many_devices").await;
     api.node.add_client(3);
     api.register(&stranger).await.error_for_status().unwrap();
+    // Three challenges were answered: those of registrations that were refused do not count.
+    let again = api.registration(PHONE, URL).await;
+    refused(api.register(&again).await, StatusCode::SERVICE_UNAVAILABLE, "busy").await;
+    api.clock.advance(300);
+    let again = api.registration(PHONE, URL).await;
+    api.register(&again).await.error_for_status().unwrap();
 }
 
 #[tokio::test]
@@ -224,7 +238,10 @@ async fn what_cannot_be_read_is_a_problem_too() {
     refused(answer, StatusCode::UNPROCESSABLE_ENTITY, "bad_request").await;
     let answer = api.client.post(path("/v1/devices")).body("{").send().await.unwrap();
     refused(answer, StatusCode::UNSUPPORTED_MEDIA_TYPE, "bad_request").await;
-    let answer = api.post("/v1/devices", &"x".repeat(BODY_BYTES_MAX)).await;
+    // At the bound, with its quotes, it is read.
+    let answer = api.post("/v1/devices", &"x".repeat(BODY_BYTES_MAX - 2)).await;
+    refused(answer, StatusCode::UNPROCESSABLE_ENTITY, "bad_request").await;
+    let answer = api.post("/v1/devices", &"x".repeat(BODY_BYTES_MAX - 1)).await;
     refused(answer, StatusCode::PAYLOAD_TOO_LARGE, "bad_request").await;
     refused(api.get("/v2/devices").await, StatusCode::NOT_FOUND, "not_found").await;
     refused(api.get("/v1/challenge").await, StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed").await;
@@ -235,7 +252,8 @@ async fn requests_under_way_are_bounded() {
     let db = TestDatabase::new().await;
     let (node, clock) = (FakeNode::new(), TestClock::new());
     let waker = Waker::new(db.database.clone(), node.clone(), Vec::new(), clock.clone());
-    let state = PublicState::new(db.database.clone(), node, waker, clock);
+    let limits = DeviceLimits::default();
+    let state = PublicState::new(db.database.clone(), node, waker, limits, 2, clock);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/health", listener.local_addr().unwrap());
     let app = router(state.clone());
@@ -243,7 +261,9 @@ async fn requests_under_way_are_bounded() {
     let _gateway = gateway(true);
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
 
-    let places = state.inner.requests.acquire_many(u32::try_from(REQUESTS_MAX).unwrap()).await.unwrap();
+    let mut places = state.inner.requests.acquire().await.unwrap();
+    assert_eq!(client.get(&url).send().await.unwrap().status(), StatusCode::OK, "the second of two");
+    places.merge(state.inner.requests.acquire().await.unwrap());
     let answer = client.get(&url).send().await.unwrap();
     assert_eq!(answer.headers()[header::RETRY_AFTER], "1");
     refused(answer, StatusCode::SERVICE_UNAVAILABLE, "busy").await;

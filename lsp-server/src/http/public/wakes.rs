@@ -21,12 +21,13 @@ pub(super) async fn handle(
     headers: HeaderMap,
 ) -> Result<Json<Vec<WakeRecord>>, DeviceError> {
     let owner = authorize(&state.inner, &headers, OwnerAction::ListWakes, "")?;
+    let limits = state.inner.limits;
     let records = state
         .inner
         .database
         .submit("list_own_wakes", move |tx| {
             Box::pin(async move {
-                devices::use_challenge(tx, &owner.answered).await??;
+                devices::use_challenge(tx, &owner.answered, &limits).await??;
                 Ok::<_, DeviceError>(ledger::find(tx, Which::Node(owner.node_id), WAKES_MAX).await?)
             })
         })

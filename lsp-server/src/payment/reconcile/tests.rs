@@ -6,7 +6,6 @@ use std::time::Instant;
 use futures::future::BoxFuture;
 use lightning_types::payment::PaymentHash;
 use node::{Channel, ChannelCarry, NodeError, ReplyTo, SleepingHtlc, UnresolvedHtlcs};
-use protocol::deadline::HoldLimits;
 use protocol::hold::{FailCause, HoldStateTag, HoldTerms};
 use protocol::ids::PidHash;
 use protocol::mailbox::MailboxLimits;
@@ -145,13 +144,9 @@ impl Bench {
             tasks.clone(),
         );
         let limits = PaymentLimits {
-            hold: HoldLimits::default(),
-            holds_per_peer_max: 100,
-            held_htlcs_per_peer_max: 100,
             held_per_peer_max: Msat(u64::MAX),
             hold_part_min: Msat(1),
-            payee_wait_secs: 60,
-            payee_waits_max: 1,
+            ..PaymentLimits::default()
         };
         let db = database.database.clone();
         let payments = Payments::new(node.clone(), db, waker, mailbox, clock.clone(), tasks.clone(), limits);

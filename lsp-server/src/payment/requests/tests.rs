@@ -17,11 +17,7 @@ fn limits() -> PaymentLimits {
     PaymentLimits {
         hold: HoldLimits { hold_blocks_min: 1, hold_blocks_max: 1_008 },
         holds_per_peer_max: 2,
-        held_htlcs_per_peer_max: 10,
-        held_per_peer_max: Msat(1_000_000),
-        hold_part_min: Msat(1_000),
-        payee_wait_secs: 60,
-        payee_waits_max: 1,
+        ..PaymentLimits::default()
     }
 }
 
@@ -46,11 +42,13 @@ async fn database() -> (tempfile::TempDir, Database) {
 }
 
 async fn grant(db: &Database, terms: HoldTerms, requested: u32) -> Result<BlockHeight, RefusalReason> {
-    db.submit("grant", move |tx| {
-        Box::pin(async move { grant_in(tx, &limits(), &terms, BlockHeight(requested), NOW_UNIX).await })
-    })
-    .await
-    .unwrap()
+    let granted: Grant = db
+        .submit("grant", move |tx| {
+            Box::pin(async move { grant_in(tx, &limits(), &terms, BlockHeight(requested), NOW_UNIX).await })
+        })
+        .await
+        .unwrap();
+    granted.map_err(|refusal| refusal.reason)
 }
 
 #[tokio::test]

@@ -34,7 +34,7 @@ async fn a_challenge_is_answered_once() {
     let device = new_device(1, URL);
     db.try_register(device.clone(), DeviceLimits::default()).await.unwrap();
     let replayed = db.try_register(device, DeviceLimits::default()).await;
-    assert!(matches!(replayed, Err(RegisterError::ChallengeUsed(_))));
+    assert!(matches!(replayed, Err(RegisterError::Challenge(ChallengeRefused::Used))));
     assert_eq!(db.number("SELECT registrations AS n FROM device").await, 1);
 
     let mut after_expiry = new_device(1, URL);
@@ -46,7 +46,7 @@ async fn a_challenge_is_answered_once() {
 #[tokio::test]
 async fn each_bound_refuses_and_takes_nothing_away() {
     let db = TestDatabase::new().await;
-    let limits = DeviceLimits { per_node_max: 2, without_channel_max: 1 };
+    let limits = DeviceLimits { per_node_max: 2, without_channel_max: 1, ..DeviceLimits::default() };
     for url in ["a", "b"] {
         db.try_register(new_device(1, url), limits).await.unwrap();
     }

@@ -27,11 +27,21 @@ pub struct WakeLimits {
     pub own_pushes_per_hour_max: u32,
     /// Between pushes of two wakes with the same reason to one device, in seconds.
     pub cooldown_seconds: u64,
+    /// Payments of strangers that one node is woken for at once.
+    pub stranger_wakes_per_node_max: u32,
+    /// How long a closed wake and its pushes can be looked at, after it would have expired, in days.
+    pub closed_days_kept: u64,
 }
 
 impl Default for WakeLimits {
     fn default() -> Self {
-        Self { stranger_pushes_per_hour_max: 30, own_pushes_per_hour_max: 60, cooldown_seconds: 5 }
+        Self {
+            stranger_pushes_per_hour_max: 30,
+            own_pushes_per_hour_max: 60,
+            cooldown_seconds: 5,
+            stranger_wakes_per_node_max: 16,
+            closed_days_kept: 7,
+        }
     }
 }
 
@@ -65,8 +75,10 @@ pub enum Claim {
         /// Why it should have been woken.
         reason: WakeReason,
     },
-    /// All its devices have had enough for now.
+    /// All its devices were pushed a moment ago, or their providers asked for a pause.
     Later,
+    /// As [`Self::Later`], and one of them has had all pushes that it may have in an hour.
+    OverBudget,
     /// It ended, expired, or was put off meanwhile.
     Gone,
 }
@@ -196,17 +208,20 @@ pub async fn claim(
     }
     let mut ready = Vec::new();
     let mut first: Option<(u64, PutOff)> = None;
+    let mut over_budget = false;
     for device in devices {
-        match pushable_at(tx, &device, id, reason, now_unix, limits).await? {
-            (at, _) if at <= now_unix => ready.push(device),
-            later if first.is_none_or(|(at, _)| later.0 < at) => first = Some(later),
-            _ => {}
+        let (at, why) = pushable_at(tx, &device, id, reason, now_unix, limits).await?;
+        over_budget |= at > now_unix && why == PutOff::Budget;
+        if at <= now_unix {
+            ready.push(device);
+        } else if first.is_none_or(|(first_at, _)| at < first_at) {
+            first = Some((at, why));
         }
     }
     if ready.is_empty() {
         let (ready_at, why) = first.unzip();
         postpone(tx, id, ready_at.unwrap_or(expires_at).min(expires_at), why).await?;
-        return Ok(Claim::Later);
+        return Ok(if over_budget { Claim::OverBudget } else { Claim::Later });
     }
 
     tx.execute(
@@ -278,12 +293,12 @@ async fn pushable_at(
             ],
         )
         .await?;
-    let in_budget = match oldest_of_budget {
+    let budget_at = match oldest_of_budget {
         Some(row) => row.get_u64("sent_at")? + HOUR_SECONDS,
         None => 0,
     };
     let waits =
-        [(device.paused_until, PutOff::Paused), (cooled, PutOff::Cooldown), (in_budget, PutOff::Budget)];
+        [(device.paused_until, PutOff::Paused), (cooled, PutOff::Cooldown), (budget_at, PutOff::Budget)];
     Ok(waits.into_iter().max_by_key(|(at, _)| *at).unwrap_or((0, PutOff::Cooldown)))
 }
 

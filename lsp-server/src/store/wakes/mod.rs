@@ -23,9 +23,6 @@ const REPEAT_SECONDS: u64 = 30;
 /// How long a phone that came has for what it was woken for, before it is woken for it again.
 const REST_SECONDS: u64 = 60;
 
-/// How long a closed wake and its attempts can be looked at, after it would have expired.
-pub(crate) const KEPT_SECONDS: u64 = 7 * 24 * 3600;
-
 /// The most rows that one transaction tidies away.
 const TIDIED_ROWS_MAX: u32 = 500;
 
@@ -112,6 +109,33 @@ pub async fn open(tx: &mut Tx, wake: &NewWake) -> Result<(), StorageError> {
     )
     .await
     .map(drop)
+}
+
+/// As [`open`], for a reason that strangers can give: only while the node has fewer than `max` open wakes for it, unless this
+/// one is open already. Answers whether it is open.
+///
+/// # Errors
+/// When the database fails.
+pub async fn open_within(tx: &mut Tx, wake: &NewWake, max: u32) -> Result<bool, StorageError> {
+    expire_same(tx, wake).await?;
+    let others = tx
+        .fetch_one(
+            "SELECT COUNT(*) AS open FROM wake \
+             WHERE node_id = $1 AND reason = $2 AND state = 'open' AND wake_group <> $3 AND expires_at > $4",
+            &[
+                wake.node_id.serialize().into(),
+                wake.reason.as_str().into(),
+                wake.group.into(),
+                wake.now_unix.try_into()?,
+            ],
+        )
+        .await?
+        .get_u64("open")?;
+    if others >= u64::from(max) {
+        return Ok(false);
+    }
+    open(tx, wake).await?;
+    Ok(true)
 }
 
 /// As [`open`], but leaves a wake that is open as it is. For who looks again and again whether a reason still holds.
@@ -275,24 +299,36 @@ pub async fn rearm(tx: &mut Tx, node_id: PublicKey, now_unix: u64) -> Result<(),
     .map(drop)
 }
 
-/// Closes wakes whose time is over and forgets those that closed long ago, a bounded number of each.
+/// Closes wakes whose time is over, and forgets those that closed `kept_seconds` ago, or without a push; a bounded number
+/// of each. Answers whether there may be more.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn tidy(tx: &mut Tx, now_unix: u64) -> Result<(), StorageError> {
-    tx.execute(
-        "UPDATE wake SET state = 'expired' WHERE id IN \
-         (SELECT id FROM wake WHERE expires_at <= $1 AND state = 'open' ORDER BY expires_at LIMIT $2)",
-        &[now_unix.try_into()?, TIDIED_ROWS_MAX.into()],
-    )
-    .await?;
-    tx.execute(
-        "DELETE FROM wake WHERE id IN \
-         (SELECT id FROM wake WHERE expires_at <= $1 AND state <> 'open' ORDER BY expires_at LIMIT $2)",
-        &[now_unix.saturating_sub(KEPT_SECONDS).try_into()?, TIDIED_ROWS_MAX.into()],
-    )
-    .await
-    .map(drop)
+pub async fn tidy(tx: &mut Tx, now_unix: u64, kept_seconds: u64) -> Result<bool, StorageError> {
+    let expired = tx
+        .execute(
+            "UPDATE wake SET state = 'expired' WHERE id IN \
+             (SELECT id FROM wake WHERE expires_at <= $1 AND state = 'open' ORDER BY expires_at LIMIT $2)",
+            &[now_unix.try_into()?, TIDIED_ROWS_MAX.into()],
+        )
+        .await?;
+    let forgotten = tx
+        .execute(
+            "DELETE FROM wake WHERE id IN \
+             (SELECT id FROM wake WHERE expires_at <= $1 AND state <> 'open' ORDER BY expires_at LIMIT $2)",
+            &[now_unix.saturating_sub(kept_seconds).try_into()?, TIDIED_ROWS_MAX.into()],
+        )
+        .await?;
+    // Anybody can open wakes; only those with a push, which has its own bounds, tell anything later.
+    let pushless = tx
+        .execute(
+            "DELETE FROM wake WHERE id IN \
+             (SELECT id FROM wake WHERE expires_at <= $1 AND state <> 'open' AND attempts = 0 \
+             ORDER BY expires_at LIMIT $2)",
+            &[now_unix.try_into()?, TIDIED_ROWS_MAX.into()],
+        )
+        .await?;
+    Ok([expired, forgotten, pushless].contains(&u64::from(TIDIED_ROWS_MAX)))
 }
 
 /// Open wakes, in order of arrival.

@@ -17,12 +17,13 @@ pub(crate) async fn handle(
 ) -> Result<Json<OwnDevices>, DeviceError> {
     let owner = authorize(&state.inner, &headers, OwnerAction::ListDevices, "")?;
     let now_unix = owner.answered.now_unix;
+    let limits = state.inner.limits;
     let devices = state
         .inner
         .database
         .submit("list_own_devices", move |tx| {
             Box::pin(async move {
-                devices::use_challenge(tx, &owner.answered).await??;
+                devices::use_challenge(tx, &owner.answered, &limits).await??;
                 Ok::<_, DeviceError>(devices::of_node(tx, owner.node_id).await?)
             })
         })

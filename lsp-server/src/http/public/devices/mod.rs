@@ -15,7 +15,7 @@ use super::Inner;
 use super::owner::OwnerError;
 use crate::http::problem::problem;
 use crate::store::StoreError;
-use crate::store::devices::{ChallengeUsed, DeviceId};
+use crate::store::devices::{ChallengeRefused, DeviceId};
 
 /// The longest token, in bytes.
 const TOKEN_BYTES_MAX: usize = 2_048;
@@ -75,8 +75,8 @@ impl From<StorageError> for DeviceError {
     }
 }
 
-impl From<ChallengeUsed> for DeviceError {
-    fn from(error: ChallengeUsed) -> Self {
+impl From<ChallengeRefused> for DeviceError {
+    fn from(error: ChallengeRefused) -> Self {
         Self::Owner(error.into())
     }
 }

@@ -25,12 +25,13 @@ pub(crate) async fn handle(
     let device_id = device_id(&id)?;
     let target = target(&state.inner, &platform, token)?;
     let (node_id, now_unix) = (owner.node_id, owner.answered.now_unix);
+    let limits = state.inner.limits;
     state
         .inner
         .database
         .submit("refresh_device", move |tx| {
             Box::pin(async move {
-                devices::use_challenge(tx, &owner.answered).await??;
+                devices::use_challenge(tx, &owner.answered, &limits).await??;
                 devices::of_owner(tx, node_id, device_id).await?.ok_or(DeviceError::NotFound)?;
                 devices::refresh(tx, device_id, &target, now_unix).await.map_err(|error| {
                     if error.is_unique_violation() { DeviceError::TokenTaken } else { error.into() }

@@ -14,7 +14,9 @@ use crate::http::public::body::Body;
 use crate::http::public::challenges::ChallengeError;
 use crate::http::public::owner::SIGNATURE_CHARS;
 use crate::http::public::{Inner, PublicState};
-use crate::store::devices::{self, Answered, DeviceId, NewDevice, RegisterError};
+use crate::limits::{self, ServerLimit};
+use crate::logging::STRANGERS;
+use crate::store::devices::{self, Answered, ChallengeRefused, DeviceId, NewDevice, RegisterError};
 use crate::store::wakes;
 
 /// Why a device is not registered.
@@ -40,11 +42,20 @@ impl IntoResponse for RegisterDeviceError {
             Self::Token(error) => return error.into_response(),
             Self::Challenge(_) => (StatusCode::FORBIDDEN, "challenge_refused", "The challenge is of no use"),
             Self::Signature => (StatusCode::FORBIDDEN, "signature_refused", "The signature does not verify"),
-            Self::Register(RegisterError::ChallengeUsed(_)) => {
+            Self::Register(RegisterError::Challenge(ChallengeRefused::Used)) => {
                 (StatusCode::FORBIDDEN, "challenge_refused", "The challenge is of no use")
             }
-            Self::Register(RegisterError::TooManyForNode(_) | RegisterError::TooManyWithoutChannel) => {
+            Self::Register(RegisterError::TooManyForNode(_)) => {
+                limits::refused(ServerLimit::DevicesPerNode, None);
                 (StatusCode::CONFLICT, "too_many_devices", "There are too many devices")
+            }
+            Self::Register(RegisterError::TooManyWithoutChannel) => {
+                limits::refused(ServerLimit::DevicesWithoutChannel, None);
+                (StatusCode::CONFLICT, "too_many_devices", "There are too many devices")
+            }
+            Self::Register(RegisterError::Challenge(ChallengeRefused::TooMany)) => {
+                limits::refused(ServerLimit::UsedChallenges, None);
+                (StatusCode::SERVICE_UNAVAILABLE, "busy", "The server is busy")
             }
             Self::Register(RegisterError::Storage(error)) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "a device is not registered");
@@ -79,7 +90,9 @@ async fn register(
             Box::pin(async move {
                 let registered = devices::register(tx, &new, &limits).await?;
                 wakes::rearm(tx, new.node_id, new.answered.now_unix).await?;
-                tracing::info!(node_id = %new.node_id, device = %registered.device_id, "registers a device");
+                tracing::info!(
+                    target: STRANGERS, node_id = %new.node_id, device = %registered.device_id, "registers a device"
+                );
                 Ok::<_, RegisterError>(registered)
             })
         })

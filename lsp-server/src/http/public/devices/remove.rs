@@ -18,12 +18,13 @@ pub(crate) async fn handle(
     let owner = authorize(&state.inner, &headers, OwnerAction::RemoveDevice, &id)?;
     let device_id = device_id(&id)?;
     let node_id = owner.node_id;
+    let limits = state.inner.limits;
     state
         .inner
         .database
         .submit("remove_own_device", move |tx| {
             Box::pin(async move {
-                devices::use_challenge(tx, &owner.answered).await??;
+                devices::use_challenge(tx, &owner.answered, &limits).await??;
                 devices::of_owner(tx, node_id, device_id).await?.ok_or(DeviceError::NotFound)?;
                 devices::remove(tx, device_id).await?;
                 Ok::<_, DeviceError>(())

@@ -23,12 +23,13 @@ pub(crate) async fn handle(
     let owner = authorize(&state.inner, &headers, OwnerAction::TestDevice, &id)?;
     let device_id = device_id(&id)?;
     let (node_id, now_unix) = (owner.node_id, owner.answered.now_unix);
+    let limits = state.inner.limits;
     let device = state
         .inner
         .database
         .submit("test_device", move |tx| {
             Box::pin(async move {
-                devices::use_challenge(tx, &owner.answered).await??;
+                devices::use_challenge(tx, &owner.answered, &limits).await??;
                 let device = devices::of_owner(tx, node_id, device_id).await?.ok_or(DeviceError::NotFound)?;
                 let next_at = devices::tested_at(tx, device_id).await? + TEST_INTERVAL_SECONDS;
                 if now_unix < next_at {

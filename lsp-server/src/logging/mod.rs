@@ -1,8 +1,15 @@
 //! Logs, to stderr: for people, or one JSON object per line for machines.
 
+mod sparing;
+
 use std::io::IsTerminal;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::FilterExt;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry};
+
+pub use sparing::{STRANGERS, Sparing, lines_left_out};
 
 /// What is logged unless `RUST_LOG` says otherwise. LDK tells of every step of its own at `info`.
 const DEFAULT_FILTER: &str = "info,ldk=warn";
@@ -26,11 +33,12 @@ pub fn init(format: LogFormat) {
         },
         Err(_) => (EnvFilter::new(DEFAULT_FILTER), None),
     };
-    let builder = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
-    let outcome = match format {
-        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = match format {
+        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
+    let outcome = Registry::default().with(lines.with_filter(filter.and(Sparing::default()))).try_init();
     if let Err(error) = outcome {
         tracing::debug!(%error, "logging was started before");
     }
