@@ -83,7 +83,7 @@ impl Payments {
     }
 
     /// So many HTLCs wait for one payee, and so many in all.
-    fn place_for(&self, payee: PublicKey) -> Result<PayeePlace, ServerLimit> {
+    pub(super) fn place_for(&self, payee: PublicKey) -> Result<PayeePlace, ServerLimit> {
         let in_all = self.payee_waits.clone().try_acquire_owned().map_err(|_| ServerLimit::WaitingHtlcs)?;
         let mut payees = lock(&self.payees);
         let waiting = payees.get(&payee).copied().unwrap_or(0);
@@ -118,7 +118,7 @@ impl Payments {
 }
 
 /// The place of one HTLC that waits, until it is dropped.
-struct PayeePlace {
+pub(super) struct PayeePlace {
     payee: PublicKey,
     payees: Arc<Mutex<HashMap<PublicKey, usize>>>,
     _in_all: OwnedSemaphorePermit,

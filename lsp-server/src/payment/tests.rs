@@ -1,5 +1,7 @@
 //! The bounds of what is held, at, below and above each, where they are kept: in the writer, on a real database.
 
+mod driving;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 

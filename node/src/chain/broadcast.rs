@@ -55,3 +55,20 @@ pub(crate) async fn run_broadcaster(client: Arc<ChainClient>, mut queue: mpsc::R
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_is_bounded_and_nothing_of_it_is_displaced() {
+        let (broadcaster, mut queue) = Broadcaster::new(HandlerCell::default());
+        for _ in 0..QUEUED_MAX + 1 {
+            broadcaster.send(Vec::new());
+        }
+        assert_eq!(queue.len(), QUEUED_MAX);
+        assert!(queue.try_recv().is_ok());
+        broadcaster.send(Vec::new());
+        assert_eq!(queue.len(), QUEUED_MAX, "room came back");
+    }
+}
