@@ -7,6 +7,7 @@
 pub mod attempt;
 pub mod bitcoind;
 pub mod failure;
+pub mod fakes;
 pub mod folder;
 pub mod http;
 pub mod logs;

@@ -1,0 +1,196 @@
+//! Apple's push service.
+
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use rcgen::{KeyPair, PublicKeyData};
+use serde_json::{Value, json};
+
+use super::authority::Authority;
+use super::jwt::Signer;
+use super::server::{Answer, Request, Server};
+use super::{Clock, Devices, Taken, lock};
+use crate::failure::Failure;
+
+/// Of the one developer.
+pub const TEAM_ID: &str = "DEF123GHIJ";
+/// Of the developer's one key.
+pub const KEY_ID: &str = "ABC123DEFG";
+
+/// Bytes of a payload.
+const PAYLOAD_BYTES_MAX: usize = 4_096;
+/// Bytes of a collapse id.
+const COLLAPSE_ID_BYTES_MAX: usize = 64;
+/// How old a provider token may be, in seconds.
+const TOKEN_AGE_SECONDS_MAX: u64 = 3_600;
+/// How long a provider token must be used before the next one, in seconds.
+const TOKEN_AGE_SECONDS_MIN: u64 = 1_200;
+/// How far ahead a provider's clock may be, in seconds.
+const SKEW_SECONDS_MAX: u64 = 300;
+
+/// One environment of the service.
+pub struct Apns {
+    server: Server,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    signer: Signer,
+    p8: String,
+    topics: Vec<String>,
+    devices: Devices,
+    clock: Clock,
+    /// When the latest provider token was made.
+    token_issued_at: Mutex<Option<u64>>,
+}
+
+/// A developer's key: what Apple keeps of it, and the file that it gives out.
+pub struct DeveloperKey(KeyPair);
+
+impl DeveloperKey {
+    /// A new one.
+    ///
+    /// # Errors
+    ///
+    /// When there is no entropy.
+    pub fn new() -> Result<Self, Failure> {
+        KeyPair::generate().map(Self).map_err(|error| Failure::wrong(format!("no key: {error}")))
+    }
+
+    /// The `.p8`.
+    pub fn p8(&self) -> String {
+        self.0.serialize_pem()
+    }
+}
+
+impl Apns {
+    /// Starts one that knows this key, and these apps of its team.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot listen.
+    pub async fn start(
+        authority: &Authority,
+        key: &DeveloperKey,
+        topics: &[&str],
+        clock: Clock,
+    ) -> Result<Self, Failure> {
+        let inner = Arc::new(Inner {
+            signer: Signer::es256(KEY_ID, key.0.der_bytes()),
+            p8: key.p8(),
+            topics: topics.iter().map(|topic| (*topic).to_owned()).collect(),
+            devices: Devices::default(),
+            clock,
+            token_issued_at: Mutex::new(None),
+        });
+        let service = inner.clone();
+        let server = Server::start(authority, move |request| service.answer(request)).await?;
+        Ok(Self { server, inner })
+    }
+
+    /// How it behaves, and where it is.
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// The `.p8` of the key that it knows.
+    pub fn p8(&self) -> &str {
+        &self.inner.p8
+    }
+
+    /// From now on there is a device with this token.
+    pub fn add_device(&self, token: &str) {
+        self.inner.devices.add(token, None);
+    }
+
+    /// As [`Self::add_device`]; `phone` is told of its pushes.
+    pub fn add_phone(&self, token: &str, phone: impl Fn(&Taken) + Send + Sync + 'static) {
+        self.inner.devices.add(token, Some(Box::new(phone)));
+    }
+
+    /// All that it took.
+    pub fn taken(&self) -> Vec<Taken> {
+        self.inner.devices.taken()
+    }
+}
+
+impl Inner {
+    fn answer(&self, request: &Request) -> Answer {
+        match self.look_at(request) {
+            Ok(taken) => {
+                self.devices.take(taken);
+                Answer::new(200, "")
+            }
+            Err((status, reason)) => Answer::new(status, json!({ "reason": reason }).to_string()),
+        }
+    }
+
+    fn look_at(&self, request: &Request) -> Result<Taken, (u16, &'static str)> {
+        if request.method != "POST" {
+            return Err((405, "MethodNotAllowed"));
+        }
+        let token = request.path.strip_prefix("/3/device/").ok_or((404, "BadPath"))?;
+        self.look_at_provider_token(request)?;
+
+        let topic = request.header("apns-topic");
+        if topic.is_empty() {
+            return Err((400, "MissingTopic"));
+        }
+        if !self.topics.iter().any(|known| known == topic) {
+            return Err((400, "TopicDisallowed"));
+        }
+        if request.header("apns-push-type") != "alert" {
+            return Err((400, "InvalidPushType"));
+        }
+        if request.header("apns-priority") != "10" {
+            return Err((400, "BadPriority"));
+        }
+        let expiration: u64 =
+            request.header("apns-expiration").parse().map_err(|_| (400, "BadExpirationDate"))?;
+        if expiration <= (self.clock)() {
+            return Err((400, "BadExpirationDate"));
+        }
+        if !(1..=COLLAPSE_ID_BYTES_MAX).contains(&request.header("apns-collapse-id").len()) {
+            return Err((400, "BadCollapseId"));
+        }
+        if request.body.len() > PAYLOAD_BYTES_MAX {
+            return Err((413, "PayloadTooLarge"));
+        }
+        let body: Value = serde_json::from_slice(&request.body).map_err(|_| (400, "PayloadEmpty"))?;
+        let aps = &body["aps"];
+        if !aps["alert"].is_object() || aps["mutable-content"] != 1 {
+            return Err((400, "PayloadEmpty"));
+        }
+        if !self.devices.knows(token) {
+            return Err((400, "BadDeviceToken"));
+        }
+        let push = body["push"].as_str().ok_or((400, "PayloadEmpty"))?.to_owned();
+        Ok(Taken { at: Instant::now(), token: token.to_owned(), push, request: request.clone(), body })
+    }
+
+    fn look_at_provider_token(&self, request: &Request) -> Result<(), (u16, &'static str)> {
+        let token =
+            request.header("authorization").strip_prefix("bearer ").ok_or((403, "MissingProviderToken"))?;
+        let claims = self.signer.verify(token).map_err(|_| (403, "InvalidProviderToken"))?;
+        let issued_at = claims["iat"].as_u64().ok_or((403, "InvalidProviderToken"))?;
+        if claims["iss"] != TEAM_ID {
+            return Err((403, "InvalidProviderToken"));
+        }
+        let now = (self.clock)();
+        if issued_at > now + SKEW_SECONDS_MAX {
+            return Err((403, "InvalidProviderToken"));
+        }
+        if issued_at + TOKEN_AGE_SECONDS_MAX < now {
+            return Err((403, "ExpiredProviderToken"));
+        }
+        let mut latest = lock(&self.token_issued_at);
+        match *latest {
+            Some(before) if issued_at > before && issued_at < before + TOKEN_AGE_SECONDS_MIN => {
+                return Err((429, "TooManyProviderTokenUpdates"));
+            }
+            Some(before) if issued_at <= before => {}
+            _ => *latest = Some(issued_at),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,270 @@
+//! Google's push service, and the endpoint where its access tokens come from.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Instant;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::authority::Authority;
+use super::jwt::Signer;
+use super::server::{Answer, Request, Server};
+use super::{Clock, Devices, Taken, lock};
+use crate::failure::Failure;
+
+/// The one project.
+pub const PROJECT: &str = "wallet-1";
+
+const CLIENT_EMAIL: &str = "push@wallet-1.iam.gserviceaccount.com";
+const PRIVATE_KEY_ID: &str = "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c";
+/// Made for this fake, and good for nothing else.
+const PRIVATE_KEY: &str = include_str!("service_account.pem");
+const SCOPE: &str = "https://www.googleapis.com/auth/firebase.messaging";
+
+/// How long an access token is good, in seconds.
+const TOKEN_SECONDS: u64 = 3_599;
+/// The longest assertion, in seconds.
+const ASSERTION_SECONDS_MAX: u64 = 3_600;
+/// How wrong a client's clock may be, in seconds.
+const SKEW_SECONDS_MAX: u64 = 300;
+/// Bytes of a message's data.
+const DATA_BYTES_MAX: usize = 4_096;
+/// The longest life of a message, in seconds.
+const TTL_SECONDS_MAX: u64 = 2_419_200;
+
+/// The two services.
+pub struct Fcm {
+    oauth: Server,
+    server: Server,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    signer: Signer,
+    token_url: OnceLock<String>,
+    devices: Devices,
+    clock: Clock,
+    /// Until when each is good.
+    access_tokens: Mutex<HashMap<String, u64>>,
+    issued: AtomicU64,
+    /// For how long the next access tokens are good.
+    token_seconds: AtomicU64,
+    messages: AtomicU64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Send {
+    message: Message,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Message {
+    token: String,
+    /// Every value is a string.
+    data: HashMap<String, String>,
+    android: Android,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Android {
+    priority: String,
+    ttl: String,
+    collapse_key: String,
+}
+
+impl Fcm {
+    /// Starts both.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot listen.
+    pub async fn start(authority: &Authority, clock: Clock) -> Result<Self, Failure> {
+        let inner = Arc::new(Inner {
+            signer: Signer::rs256(PRIVATE_KEY_ID, &public_key()?),
+            token_url: OnceLock::new(),
+            devices: Devices::default(),
+            clock,
+            access_tokens: Mutex::default(),
+            issued: AtomicU64::new(0),
+            token_seconds: AtomicU64::new(TOKEN_SECONDS),
+            messages: AtomicU64::new(0),
+        });
+        let (endpoint, service) = (inner.clone(), inner.clone());
+        let oauth = Server::start(authority, move |request| endpoint.give_token(request)).await?;
+        let server = Server::start(authority, move |request| service.answer(request)).await?;
+        // Nobody knows it before it is returned from here.
+        let _ = inner.token_url.set(format!("{}/token", oauth.url()));
+        Ok(Self { oauth, server, inner })
+    }
+
+    /// How the push service behaves, and where it is.
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// How the token endpoint behaves, and where it is.
+    pub fn oauth(&self) -> &Server {
+        &self.oauth
+    }
+
+    /// The service account's key file.
+    pub fn service_account(&self) -> String {
+        json!({
+            "type": "service_account",
+            "project_id": PROJECT,
+            "private_key_id": PRIVATE_KEY_ID,
+            "private_key": PRIVATE_KEY,
+            "client_email": CLIENT_EMAIL,
+            "client_id": "1",
+            "auth_uri": "https://accounts.google.com/o/oauth2/auth",
+            "token_uri": self.inner.token_url.get(),
+        })
+        .to_string()
+    }
+
+    /// From now on there is a device with this token.
+    pub fn add_device(&self, token: &str) {
+        self.inner.devices.add(token, None);
+    }
+
+    /// As [`Self::add_device`]; `phone` is told of its pushes.
+    pub fn add_phone(&self, token: &str, phone: impl Fn(&Taken) + std::marker::Send + Sync + 'static) {
+        self.inner.devices.add(token, Some(Box::new(phone)));
+    }
+
+    /// All that it took.
+    pub fn taken(&self) -> Vec<Taken> {
+        self.inner.devices.taken()
+    }
+
+    /// How many access tokens it gave out.
+    pub fn access_tokens(&self) -> u64 {
+        self.inner.issued.load(Ordering::Relaxed)
+    }
+
+    /// How long the access tokens that it gives out from now on are good, in seconds.
+    pub fn set_token_seconds(&self, seconds: u64) {
+        self.inner.token_seconds.store(seconds, Ordering::Relaxed);
+    }
+
+    /// Takes every access token back.
+    pub fn revoke_access_tokens(&self) {
+        lock(&self.inner.access_tokens).clear();
+    }
+}
+
+impl Inner {
+    fn give_token(&self, request: &Request) -> Answer {
+        let refuse = |error: &str, description: &str| {
+            Answer::new(400, json!({ "error": error, "error_description": description }).to_string())
+        };
+        if request.method != "POST" || request.path != "/token" {
+            return Answer::new(404, "");
+        }
+        if request.header("content-type") != "application/x-www-form-urlencoded" {
+            return refuse("invalid_request", "not a form");
+        }
+        let body = String::from_utf8_lossy(&request.body);
+        let form: HashMap<&str, &str> = body.split('&').filter_map(|pair| pair.split_once('=')).collect();
+        if form.get("grant_type") != Some(&"urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer") {
+            return refuse("unsupported_grant_type", "no jwt-bearer");
+        }
+        let now = (self.clock)();
+        let claims = match self.signer.verify(form.get("assertion").unwrap_or(&"")) {
+            Ok(claims) => claims,
+            Err(error) => return refuse("invalid_grant", &error),
+        };
+        let (issued_at, expires_at) =
+            (claims["iat"].as_u64().unwrap_or(0), claims["exp"].as_u64().unwrap_or(0));
+        let is_ours = claims["iss"] == CLIENT_EMAIL
+            && claims["scope"] == SCOPE
+            && claims["aud"].as_str() == self.token_url.get().map(String::as_str);
+        let in_time = issued_at <= now + SKEW_SECONDS_MAX
+            && now < expires_at
+            && issued_at < expires_at
+            && expires_at - issued_at <= ASSERTION_SECONDS_MAX;
+        if !is_ours || !in_time {
+            return refuse("invalid_grant", "Invalid JWT");
+        }
+        let serial = self.issued.fetch_add(1, Ordering::Relaxed);
+        let token = format!("ya29.{serial}");
+        let seconds = self.token_seconds.load(Ordering::Relaxed);
+        lock(&self.access_tokens).insert(token.clone(), now + seconds);
+        let answer = json!({ "access_token": token, "expires_in": seconds, "token_type": "Bearer" });
+        Answer::new(200, answer.to_string())
+    }
+
+    fn answer(&self, request: &Request) -> Answer {
+        match self.look_at(request) {
+            Ok(taken) => {
+                self.devices.take(taken);
+                let serial = self.messages.fetch_add(1, Ordering::Relaxed);
+                Answer::new(
+                    200,
+                    json!({ "name": format!("projects/{PROJECT}/messages/{serial}") }).to_string(),
+                )
+            }
+            Err((status, name, code)) => error(status, name, code),
+        }
+    }
+
+    fn look_at(&self, request: &Request) -> Result<Taken, (u16, &'static str, &'static str)> {
+        const INVALID: (u16, &str, &str) = (400, "INVALID_ARGUMENT", "INVALID_ARGUMENT");
+        if request.method != "POST" || request.path != format!("/v1/projects/{PROJECT}/messages:send") {
+            return Err((404, "NOT_FOUND", ""));
+        }
+        let token = request.header("authorization").strip_prefix("Bearer ").unwrap_or_default();
+        match lock(&self.access_tokens).get(token) {
+            Some(expires_at) if (self.clock)() < *expires_at => {}
+            _ => return Err((401, "UNAUTHENTICATED", "")),
+        }
+        if request.header("content-type") != "application/json" {
+            return Err(INVALID);
+        }
+        let Send { message } = serde_json::from_slice(&request.body).map_err(|_| INVALID)?;
+        let data_bytes: usize = message.data.iter().map(|(key, value)| key.len() + value.len()).sum();
+        let ttl = message.android.ttl.strip_suffix('s').and_then(|seconds| seconds.parse::<u64>().ok());
+        let is_right = data_bytes <= DATA_BYTES_MAX
+            && message.android.priority == "HIGH"
+            && ttl.is_some_and(|seconds| seconds <= TTL_SECONDS_MAX)
+            && !message.android.collapse_key.is_empty();
+        if !is_right {
+            return Err(INVALID);
+        }
+        if !self.devices.knows(&message.token) {
+            return Err((404, "NOT_FOUND", "UNREGISTERED"));
+        }
+        let push = message.data.get("push").ok_or(INVALID)?.clone();
+        let body: Value = serde_json::from_slice(&request.body).map_err(|_| INVALID)?;
+        Ok(Taken { at: Instant::now(), token: message.token, push, request: request.clone(), body })
+    }
+}
+
+/// An error as FCM words it; `code` is empty if it gives none.
+pub fn error(status: u16, name: &str, code: &str) -> Answer {
+    let details = match code {
+        "" => json!([]),
+        code => json!([{
+            "@type": "type.googleapis.com/google.firebase.fcm.v1.FcmError",
+            "errorCode": code,
+        }]),
+    };
+    let error = json!({ "code": status, "message": "as the fake says", "status": name, "details": details });
+    Answer::new(status, json!({ "error": error }).to_string())
+}
+
+fn public_key() -> Result<Vec<u8>, Failure> {
+    use ring::signature::{KeyPair, RsaKeyPair};
+    use rustls::pki_types::PrivatePkcs8KeyDer;
+    use rustls::pki_types::pem::PemObject;
+    let key = PrivatePkcs8KeyDer::from_pem_slice(PRIVATE_KEY.as_bytes())
+        .map_err(|error| Failure::wrong(format!("the fake's key: {error}")))?;
+    let key = RsaKeyPair::from_pkcs8(key.secret_pkcs8_der())
+        .map_err(|error| Failure::wrong(format!("the fake's key: {error}")))?;
+    Ok(key.public_key().as_ref().to_vec())
+}

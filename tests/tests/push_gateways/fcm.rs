@@ -1,0 +1,195 @@
+use futures::future::join_all;
+use notifier::fcm::ServiceAccount;
+use notifier::{FcmGateway, PushGateway, Verdict};
+use tests::fakes::fcm::{Fcm, error};
+use tests::fakes::server::{Answer, Behaviour};
+
+use super::*;
+
+struct Stage {
+    clock: TestClock,
+    fcm: Fcm,
+    gateway: FcmGateway,
+}
+
+impl Stage {
+    async fn new() -> Self {
+        Self::with_timeout(Duration::from_secs(9)).await
+    }
+
+    async fn with_timeout(timeout: Duration) -> Self {
+        let (clock, authority) = (TestClock::new(), Authority::new().unwrap());
+        let fcm = Fcm::start(&authority, clock.fake()).await.unwrap();
+        let account = ServiceAccount::from_json(fcm.service_account().as_bytes()).unwrap();
+        let gateway = FcmGateway::new(
+            client_with_timeout(&authority, timeout),
+            account,
+            &fcm.server().url().parse().unwrap(),
+            None,
+            clock.ambient(),
+        );
+        Self { clock, fcm, gateway }
+    }
+
+    fn phone(&self) -> PushTarget {
+        let token = format!("dGhpcyBpcyBhIHRlc3Q:APA91b{}", "xY-_0".repeat(26));
+        self.fcm.add_device(&token);
+        target(GatewayKind::Fcm, &token)
+    }
+
+    async fn push(&self) -> Verdict {
+        let push = push(&self.clock);
+        self.gateway.push(&self.phone(), &push).await
+    }
+}
+
+#[tokio::test]
+async fn a_push_is_what_google_wants() {
+    let stage = Stage::new().await;
+    assert_eq!(stage.push().await, Verdict::Accepted);
+    let taken = stage.fcm.taken().pop().unwrap();
+    let android = &taken.body["message"]["android"];
+    assert_eq!(android["ttl"], "600s");
+    assert_eq!(android["collapse_key"], "08".repeat(16));
+    assert_eq!(taken.push.len(), 256);
+    let push: serde_json::Value = serde_json::from_str(&taken.push).unwrap();
+    assert_eq!(push["reason"], "payment_incoming");
+}
+
+#[tokio::test]
+async fn fifty_cold_callers_ask_for_one_access_token() {
+    let stage = Stage::new().await;
+    let (phone, push) = (stage.phone(), push(&stage.clock));
+    let verdicts = join_all((0..50).map(|_| stage.gateway.push(&phone, &push))).await;
+    assert!(verdicts.iter().all(|verdict| *verdict == Verdict::Accepted), "{verdicts:?}");
+    assert_eq!(stage.fcm.access_tokens(), 1);
+    assert_eq!(stage.fcm.server().connections(), 1);
+}
+
+#[tokio::test]
+async fn an_access_token_is_renewed_before_it_ends() {
+    let stage = Stage::new().await;
+    for _ in 0..30 {
+        assert_eq!(stage.push().await, Verdict::Accepted);
+        stage.clock.advance(300);
+    }
+    // Each is good for an hour, less the ten minutes before its end.
+    assert_eq!(stage.fcm.access_tokens(), 3);
+}
+
+#[tokio::test]
+async fn a_token_endpoint_that_is_away_does_not_end_a_token_that_is_good() {
+    let stage = Stage::new().await;
+    assert_eq!(stage.push().await, Verdict::Accepted);
+    stage.fcm.oauth().always(Behaviour::Answer(Answer::new(503, "")));
+    stage.clock.advance(3_100);
+    assert_eq!(stage.push().await, Verdict::Accepted, "it has 499 seconds left");
+    stage.clock.advance(480);
+    let verdict = stage.push().await;
+    assert_eq!(verdict.as_str(), "retry", "{verdict}");
+    stage.fcm.oauth().always(Behaviour::Honest);
+    stage.clock.advance(11);
+    assert_eq!(stage.push().await, Verdict::Accepted);
+}
+
+#[tokio::test]
+async fn a_service_account_that_was_deleted_is_the_operators_mistake() {
+    let stage = Stage::new().await;
+    let refused =
+        Answer::new(400, r#"{"error":"invalid_grant","error_description":"Invalid JWT Signature."}"#);
+    stage.fcm.oauth().always(Behaviour::Answer(refused));
+    let verdict = stage.push().await;
+    assert!(matches!(&verdict, Verdict::Configuration(why) if why.contains("invalid_grant")), "{verdict}");
+    stage.fcm.oauth().always(Behaviour::Honest);
+    assert_eq!(stage.push().await.as_str(), "configuration", "Google is not asked for each push");
+    stage.clock.advance(11);
+    assert_eq!(stage.push().await, Verdict::Accepted);
+}
+
+#[tokio::test]
+async fn a_wrong_clock_is_the_operators_mistake() {
+    let stage = Stage::new().await;
+    let behind = TestClock::new();
+    stage.clock.advance(7_200);
+    let authority = Authority::new().unwrap();
+    let fcm = Fcm::start(&authority, stage.clock.fake()).await.unwrap();
+    let gateway = FcmGateway::new(
+        client(&authority),
+        ServiceAccount::from_json(fcm.service_account().as_bytes()).unwrap(),
+        &fcm.server().url().parse().unwrap(),
+        None,
+        behind.ambient(),
+    );
+    let verdict = gateway.push(&stage.phone(), &push(&behind)).await;
+    assert!(matches!(&verdict, Verdict::Configuration(why) if why.contains("clock")), "{verdict}");
+}
+
+#[tokio::test]
+async fn an_access_token_that_was_taken_back_is_not_used_again() {
+    let stage = Stage::new().await;
+    assert_eq!(stage.push().await, Verdict::Accepted);
+    stage.fcm.revoke_access_tokens();
+    assert_eq!(stage.push().await.as_str(), "configuration");
+    assert_eq!(stage.push().await, Verdict::Accepted);
+    assert_eq!(stage.fcm.access_tokens(), 2);
+}
+
+#[tokio::test]
+async fn every_answer_has_its_outcome() {
+    let stage = Stage::new().await;
+    for (status, name, code, expected) in [
+        (404, "NOT_FOUND", "UNREGISTERED", "token_dead"),
+        (403, "PERMISSION_DENIED", "SENDER_ID_MISMATCH", "token_dead"),
+        (429, "RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED", "retry"),
+        (503, "UNAVAILABLE", "UNAVAILABLE", "retry"),
+        (500, "INTERNAL", "INTERNAL", "retry"),
+        (401, "UNAUTHENTICATED", "THIRD_PARTY_AUTH_ERROR", "configuration"),
+        (401, "UNAUTHENTICATED", "", "configuration"),
+        (403, "PERMISSION_DENIED", "", "configuration"),
+        (400, "INVALID_ARGUMENT", "INVALID_ARGUMENT", "bad_payload"),
+        (400, "INVALID_ARGUMENT", "", "bad_payload"),
+    ] {
+        stage.fcm.server().next(Behaviour::Answer(error(status, name, code)));
+        let verdict = stage.push().await;
+        assert_eq!(verdict.as_str(), expected, "{status} {name} {code}: {verdict}");
+    }
+    for (asked, expected) in [(None, 60), (Some(17), 17)] {
+        let mut quota = error(429, "RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED");
+        quota.retry_after = asked;
+        stage.fcm.server().next(Behaviour::Answer(quota));
+        let verdict = stage.push().await;
+        assert!(
+            matches!(&verdict, Verdict::RetryAfter(Some(pause), _) if pause.as_secs() == expected),
+            "{verdict}"
+        );
+    }
+    let gone = target(GatewayKind::Fcm, &"g".repeat(140));
+    assert_eq!(stage.gateway.push(&gone, &push(&stage.clock)).await.as_str(), "token_dead");
+    assert_eq!(stage.push().await, Verdict::Accepted, "nothing of it lasts");
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_costs_at_most_its_own_pushes() {
+    let stage = Stage::with_timeout(Duration::from_secs(2)).await;
+    assert_eq!(stage.push().await, Verdict::Accepted);
+    let server = stage.fcm.server();
+    server.next(Behaviour::GoAway);
+    assert_eq!(stage.push().await, Verdict::Accepted);
+    assert_eq!(stage.push().await, Verdict::Accepted);
+    assert_eq!(server.connections(), 2);
+    for behaviour in [Behaviour::Abort, Behaviour::Silent] {
+        server.next(behaviour.clone());
+        let verdict = stage.push().await;
+        assert_eq!(verdict.as_str(), "retry", "{behaviour:?}: {verdict}");
+        assert_eq!(stage.push().await, Verdict::Accepted, "after {behaviour:?}");
+    }
+    // A token endpoint that breaks off is no mistake of the operator's.
+    let fresh = Stage::with_timeout(Duration::from_secs(2)).await;
+    for behaviour in [Behaviour::Abort, Behaviour::Silent, Behaviour::Cut] {
+        fresh.fcm.oauth().next(behaviour.clone());
+        let verdict = fresh.push().await;
+        assert_eq!(verdict.as_str(), "retry", "{behaviour:?}: {verdict}");
+        fresh.clock.advance(11);
+    }
+    assert_eq!(fresh.push().await, Verdict::Accepted);
+}
