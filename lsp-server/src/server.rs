@@ -8,7 +8,6 @@ use futures::future::BoxFuture;
 use node::{
     ForwardVerdict, ForwardedOnion, IncomingMessage, Node, NodeEvent, NodeHandler, NodeLimit, Replay, ReplyTo,
 };
-use notifier::{Ambient, PushGateway, UnifiedPushGateway, UrlClient, UrlClientConfig, WebhookGateway};
 use protocol::api::admin::{HoldDetail, HoldSummary, HoldsCheck};
 use protocol::ids::{Pid, PidHash};
 use protocol::units::BlockHeight;
@@ -18,7 +17,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
 use crate::clock::{Clock, SystemClock};
-use crate::config::Config;
+use crate::config::{Config, PushCredentials};
 use crate::error::ServerError;
 use crate::limits::{self, ServerLimit};
 use crate::logging::STRANGERS;
@@ -28,7 +27,7 @@ use crate::payment::Payments;
 use crate::store::holds::{self, HoldRow};
 use crate::store::{self, StoreError, pending};
 use crate::tasks::Tasks;
-use crate::wake::Waker;
+use crate::wake::{self, WakeSettings, Waker};
 
 /// Requests of payers that wait for an answer; what comes beyond is dropped, and the payer asks again.
 const REQUESTS_QUEUED_MAX: usize = 1_000;
@@ -63,8 +62,9 @@ impl Server {
     pub async fn start(config: Config) -> Result<Arc<Self>, ServerError> {
         metrics::install();
         let seed = node::Seed::load(&config.seed_path())?;
+        let credentials = config.push_credentials()?;
         let db = Database::open(&config.database, &[store::MIGRATIONS]).await?;
-        match Self::assemble(config, seed, db.clone()).await {
+        match Self::assemble(config, seed, credentials, db.clone()).await {
             Ok(server) => Ok(server),
             Err(error) => {
                 db.close().await;
@@ -73,20 +73,22 @@ impl Server {
         }
     }
 
-    async fn assemble(config: Config, seed: node::Seed, db: Database) -> Result<Arc<Self>, ServerError> {
+    async fn assemble(
+        config: Config,
+        seed: node::Seed,
+        credentials: PushCredentials,
+        db: Database,
+    ) -> Result<Arc<Self>, ServerError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let collapse_key = seed.derive("push_collapse", &[]);
         let node = Node::load(config.node(), seed, db.clone()).await?;
-        let urls = UrlClient::new(&UrlClientConfig {
-            allow_private_addresses: config.push.allow_private_addresses,
-            ..UrlClientConfig::default()
-        })?;
-        let (now, entropy) = (clock.clone(), node.clone());
-        let ambient = Ambient::new(move || now.now_unix(), move || entropy.random_bytes());
-        let gateways: Vec<Arc<dyn PushGateway>> = vec![
-            Arc::new(UnifiedPushGateway::new(urls.clone(), ambient.clone())),
-            Arc::new(WebhookGateway::new(urls, ambient)),
-        ];
-        let waker = Waker::with_limits(db.clone(), node.clone(), gateways, config.push.wakes, clock.clone());
+        let settings = WakeSettings {
+            limits: config.push.wakes,
+            in_flight_per_gateway_max: config.push.in_flight_per_provider_max as usize,
+            collapse_key,
+        };
+        let gateways = wake::gateways(&config.push, credentials, node.clone(), clock.clone())?;
+        let waker = Waker::with_settings(db.clone(), node.clone(), gateways, settings, clock.clone());
         let tasks = Tasks::default();
         let mailbox = Mailbox::new(
             db.clone(),

@@ -132,6 +132,9 @@ pub enum WalletError {
     /// A push that is none of the LSP's.
     #[error("this is no push of an LSP")]
     Push(#[source] serde_json::Error),
+    /// A push that was sealed, and cannot be opened.
+    #[error("this push cannot be opened")]
+    SealedPush(#[source] protocol::push::OpenError),
 }
 
 /// Who on the way of a payment does not speak LightningRod.

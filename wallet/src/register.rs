@@ -4,19 +4,17 @@ use std::time::Duration;
 
 use protocol::api::Problem;
 use protocol::api::public::{
-    ChallengeRequest, ChallengeResponse, RegisterDeviceRequest, RegisterDeviceResponse, registration_text,
+    ChallengeRequest, ChallengeResponse, DeviceTarget, RegisterDeviceRequest, RegisterDeviceResponse,
 };
+use protocol::push::{OpenKey, SealKey};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::Wallet;
 use crate::error::WalletError;
+use crate::{Core, Wallet};
 
 /// How long the LSP's API may take to answer.
 const API_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// The platform of a URL that gets a POST.
-const WEBHOOK: &str = "webhook";
 
 /// A device that the LSP wakes from now on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -26,27 +24,33 @@ pub struct Registered {
 }
 
 impl Wallet {
-    /// Registers a webhook: the LSP posts to it when this wallet should wake. Registering it twice is fine. The process must have
-    /// installed a TLS provider for rustls.
+    /// Registers where the LSP wakes this wallet: by which push service, and what that service knows the phone by.
+    /// Registering it twice is fine; the later one counts. The process must have installed a TLS provider for rustls.
     ///
     /// # Errors
     /// [`WalletError::LspApi`] when the LSP's API cannot be used, [`WalletError::Registration`] when it says no.
-    pub async fn register_webhook(&self, url: &str) -> Result<Registered, WalletError> {
+    pub async fn register(&self, target: DeviceTarget) -> Result<Registered, WalletError> {
         let core = &self.core;
         let base = core.config.lsp_api.as_deref().ok_or(WalletError::NoLspApi)?.trim_end_matches('/');
         let api = Api { base, client: client().map_err(|source| api_error(base, source))? };
         let node_id = core.node.node_id();
         let challenge: ChallengeResponse = api.post("/v1/challenge", &ChallengeRequest { node_id }).await?;
-        let text = registration_text(&core.config.lsp.node_id, &challenge.challenge, WEBHOOK, url);
-        let request = RegisterDeviceRequest {
-            node_id,
-            challenge: challenge.challenge,
-            platform: WEBHOOK.to_owned(),
-            token: url.to_owned(),
-            signature: core.node.sign(&text)?,
-        };
+        let mut request = RegisterDeviceRequest::new(node_id, challenge.challenge, target);
+        request.signature = core.node.sign(&request.text(&core.config.lsp.node_id))?;
         let response: RegisterDeviceResponse = api.post("/v1/devices", &request).await?;
         Ok(Registered { device_id: response.device_id })
+    }
+
+    /// The key that pushes to this wallet can be sealed to, for [`DeviceTarget::seal_key`]: then only this wallet reads them,
+    /// and not the push service. It comes from the seed. [`Wallet::handle_push`] opens what was sealed.
+    pub fn push_seal_key(&self) -> SealKey {
+        self.core.push_key().seal_key()
+    }
+}
+
+impl Core {
+    pub(crate) fn push_key(&self) -> OpenKey {
+        OpenKey::derive(&self.seed.derive("push", &[]))
     }
 }
 

@@ -4,7 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use lightning_types::payment::PaymentHash;
+use protocol::push::{OpenError, OpenKey};
 use protocol::wire::HoldStateCode;
 use serde::Deserialize;
 use tokio::time::sleep;
@@ -46,9 +49,19 @@ pub(crate) struct PushBody {
     id: String,
 }
 
-/// Anybody who knows the URL may send one.
-pub(crate) fn read_push(body: &[u8]) -> Result<PushBody, WalletError> {
-    serde_json::from_slice(body).map_err(WalletError::Push)
+/// A push that was sealed to this wallet's key.
+#[derive(Debug, Deserialize)]
+struct SealedPush {
+    /// Base64url without padding.
+    sealed: String,
+}
+
+/// Anybody who knows the URL, or the key, may send one.
+pub(crate) fn read_push(body: &[u8], key: &OpenKey) -> Result<PushBody, WalletError> {
+    let read = |open: &[u8]| serde_json::from_slice(open).map_err(WalletError::Push);
+    let Ok(SealedPush { sealed }) = serde_json::from_slice(body) else { return read(body) };
+    let sealed = URL_SAFE_NO_PAD.decode(sealed).map_err(|_| WalletError::SealedPush(OpenError))?;
+    read(&key.open(&sealed).map_err(WalletError::SealedPush)?)
 }
 
 /// Why a wallet is not quiet yet.
@@ -70,9 +83,10 @@ impl Wallet {
     /// Does what a push asks for: wakes, whatever its reason.
     ///
     /// # Errors
-    /// [`WalletError::Push`] for something that is no push; else as [`Wallet::wake`].
+    /// [`WalletError::Push`] for something that is no push, [`WalletError::SealedPush`] for one that was sealed to another
+    /// phone; else as [`Wallet::wake`].
     pub async fn handle_push(&self, body: &[u8], limits: WakeLimits) -> Result<bool, WalletError> {
-        let push = read_push(body)?;
+        let push = read_push(body, &self.core.push_key())?;
         tracing::info!(reason = push.reason, id = push.id, "woken by a push");
         self.wake(limits).await
     }
@@ -226,6 +240,22 @@ fn has_ended(state: HoldStateCode) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sealed_push_is_opened_with_the_wallets_key() {
+        let key = OpenKey::derive(&[1; 32]);
+        let open = br#"{"reason":"rain","id":"ab","expires_at":1790000000,"padding":"000"}"#;
+        let sealed = URL_SAFE_NO_PAD.encode(key.seal_key().seal(open, [2; 32]).unwrap());
+        let body = format!(r#"{{"sealed":"{sealed}"}}"#);
+        assert_eq!(read_push(body.as_bytes(), &key).unwrap().reason, "rain");
+        assert_eq!(read_push(open, &key).unwrap().reason, "rain");
+        let other = read_push(body.as_bytes(), &OpenKey::derive(&[3; 32]));
+        assert!(matches!(other, Err(WalletError::SealedPush(_))), "{other:?}");
+        for body in [r#"{"sealed":""}"#, r#"{"sealed":"!"}"#, r#"{"sealed":"AAAA"}"#] {
+            assert!(matches!(read_push(body.as_bytes(), &key), Err(WalletError::SealedPush(_))), "{body}");
+        }
+        assert!(matches!(read_push(b"{}", &key), Err(WalletError::Push(_))));
+    }
 
     #[test]
     fn a_push_is_read_whatever_its_reason() {

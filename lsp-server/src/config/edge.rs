@@ -5,9 +5,9 @@ use std::path::Path;
 
 use node::{ChannelLimits, PeerLimits};
 
+use super::HttpConfig;
 use super::read::{at_least_one, in_range};
 use super::setting::Settings;
-use super::{HttpConfig, PushConfig};
 use crate::http::tls::TlsFiles;
 use crate::store::devices::DeviceLimits;
 use crate::store::wakes::WakeLimits;
@@ -124,32 +124,32 @@ fn tls(settings: &mut Settings, data_dir: &Path) -> Option<TlsFiles> {
         .then(|| TlsFiles { certificate: data_dir.join(certificate), key: data_dir.join(key) })
 }
 
-pub(super) fn push(settings: &mut Settings) -> PushConfig {
-    let (devices, wakes) = (DeviceLimits::default(), WakeLimits::default());
-    let config = PushConfig {
-        allow_private_addresses: settings.or("push.allow_private_addresses", false),
-        devices: DeviceLimits {
-            per_node_max: settings.or("push.devices_per_node_max", devices.per_node_max),
-            without_channel_max: settings.or("push.devices_without_channel_max", devices.without_channel_max),
-            ..devices
-        },
-        wakes: WakeLimits {
-            stranger_pushes_per_hour_max: settings
-                .or("push.stranger_pushes_per_hour_max", wakes.stranger_pushes_per_hour_max),
-            own_pushes_per_hour_max: settings
-                .or("push.own_pushes_per_hour_max", wakes.own_pushes_per_hour_max),
-            cooldown_seconds: settings.or("push.cooldown_secs", wakes.cooldown_seconds),
-            stranger_wakes_per_node_max: settings
-                .or("push.stranger_wakes_per_node_max", wakes.stranger_wakes_per_node_max),
-            closed_days_kept: settings.or("push.closed_wakes_days_kept", wakes.closed_days_kept),
-        },
+pub(super) fn devices(settings: &mut Settings) -> DeviceLimits {
+    let default = DeviceLimits::default();
+    let limits = DeviceLimits {
+        per_node_max: settings.or("push.devices_per_node_max", default.per_node_max),
+        without_channel_max: settings.or("push.devices_without_channel_max", default.without_channel_max),
+        ..default
     };
-    at_least_one(settings, "push.devices_per_node_max", config.devices.per_node_max.into());
-    let wakes = &config.wakes;
-    at_least_one(settings, "push.stranger_pushes_per_hour_max", wakes.stranger_pushes_per_hour_max.into());
-    at_least_one(settings, "push.own_pushes_per_hour_max", wakes.own_pushes_per_hour_max.into());
-    in_range(settings, "push.cooldown_secs", wakes.cooldown_seconds, (0, COOLDOWN_SECS_MAX));
-    at_least_one(settings, "push.stranger_wakes_per_node_max", wakes.stranger_wakes_per_node_max.into());
-    in_range(settings, "push.closed_wakes_days_kept", wakes.closed_days_kept, (1, CLOSED_DAYS_BOUND));
-    config
+    at_least_one(settings, "push.devices_per_node_max", limits.per_node_max.into());
+    limits
+}
+
+pub(super) fn wakes(settings: &mut Settings) -> WakeLimits {
+    let default = WakeLimits::default();
+    let limits = WakeLimits {
+        stranger_pushes_per_hour_max: settings
+            .or("push.stranger_pushes_per_hour_max", default.stranger_pushes_per_hour_max),
+        own_pushes_per_hour_max: settings.or("push.own_pushes_per_hour_max", default.own_pushes_per_hour_max),
+        cooldown_seconds: settings.or("push.cooldown_secs", default.cooldown_seconds),
+        stranger_wakes_per_node_max: settings
+            .or("push.stranger_wakes_per_node_max", default.stranger_wakes_per_node_max),
+        closed_days_kept: settings.or("push.closed_wakes_days_kept", default.closed_days_kept),
+    };
+    at_least_one(settings, "push.stranger_pushes_per_hour_max", limits.stranger_pushes_per_hour_max.into());
+    at_least_one(settings, "push.own_pushes_per_hour_max", limits.own_pushes_per_hour_max.into());
+    in_range(settings, "push.cooldown_secs", limits.cooldown_seconds, (0, COOLDOWN_SECS_MAX));
+    at_least_one(settings, "push.stranger_wakes_per_node_max", limits.stranger_wakes_per_node_max.into());
+    in_range(settings, "push.closed_wakes_days_kept", limits.closed_days_kept, (1, CLOSED_DAYS_BOUND));
+    limits
 }

@@ -5,6 +5,7 @@
 
 mod edge;
 mod error;
+mod push;
 mod read;
 mod setting;
 mod template;
@@ -23,10 +24,9 @@ use storage::DatabaseUrl;
 
 use crate::http::tls::TlsFiles;
 use crate::payment::PaymentLimits;
-use crate::store::devices::DeviceLimits;
-use crate::store::wakes::WakeLimits;
 
 pub use error::{ConfigError, ConfigMistake};
+pub use push::{ApnsAppConfig, ApnsConfig, FcmConfig, PushConfig, PushCredentials};
 pub use template::{InitSettings, render};
 
 /// The file with the settings, in the data directory.
@@ -150,17 +150,6 @@ pub struct MetricsConfig {
     pub listen: Option<SocketAddr>,
 }
 
-/// `[push]`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PushConfig {
-    /// For development only: webhooks may be plain HTTP and point into private networks.
-    pub allow_private_addresses: bool,
-    /// How many devices may be registered.
-    pub devices: DeviceLimits,
-    /// How often a device may be pushed.
-    pub wakes: WakeLimits,
-}
-
 impl Config {
     /// Reads the config of `data_dir`, and the environment.
     ///
@@ -185,6 +174,15 @@ impl Config {
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
         read::config(data_dir, text, environment)
+    }
+
+    /// Reads the files that `[push]` names.
+    ///
+    /// # Errors
+    /// [`ConfigError::Mistakes`], one for each file that cannot be used.
+    pub fn push_credentials(&self) -> Result<PushCredentials, ConfigError> {
+        let path = self.data_dir.join(CONFIG_FILE);
+        self.push.credentials().map_err(|mistakes| ConfigError::Mistakes { path, mistakes })
     }
 
     /// The file with the seed.

@@ -13,6 +13,7 @@ use protocol::units::Msat;
 use protocol::wire::PAYMENT_HASHES_MAX;
 use storage::DatabaseUrl;
 
+use super::push;
 use super::setting::Settings;
 use super::{
     CONFIG_FILE, Config, ConfigError, DATABASE_FILE, HoldsConfig, LightningConfig, MetricsConfig,
@@ -69,7 +70,7 @@ pub(super) fn config(
         payee: payee(settings),
         mailbox: mailbox(settings),
         http: edge::http(settings, data_dir),
-        push: edge::push(settings),
+        push: push::read(settings, data_dir),
         metrics: MetricsConfig { listen: settings.or("metrics.listen", None) },
     };
     settings.check("http.listen", !config.lightning.listen.contains(&config.http.listen), || {

@@ -164,6 +164,14 @@ impl Settings {
         }
     }
 
+    /// The setting, if it is there and right.
+    pub(super) fn optional<T: Setting>(&mut self, key: &'static str) -> Option<T> {
+        match self.find(key) {
+            Found::Value(value) => Some(value),
+            Found::Nothing | Found::Mistake => None,
+        }
+    }
+
     /// The setting; `placeholder`, for a config that is thrown away, when it is missing.
     pub(super) fn required<T: Setting>(&mut self, key: &'static str, placeholder: T) -> T {
         match self.find(key) {
@@ -186,14 +194,7 @@ impl Settings {
     /// Every mistake, those of unknown keys included.
     pub(super) fn mistakes(mut self) -> Vec<ConfigMistake> {
         let mut keys = Vec::new();
-        for (name, value) in &self.table {
-            match value {
-                Value::Table(section) if self.known.iter().any(|key| section_of(key) == Some(name)) => {
-                    keys.extend(section.keys().map(|key| format!("{name}.{key}")));
-                }
-                _ => keys.push(name.clone()),
-            }
-        }
+        self.keys_of("", &self.table, &mut keys);
         let unknown = keys.into_iter().map(|key| (key.clone(), key));
         let unknown_variables =
             self.environment.iter().map(|(key, (name, _))| (key.clone(), name.clone())).collect::<Vec<_>>();
@@ -207,6 +208,19 @@ impl Settings {
             }
         }
         self.mistakes
+    }
+
+    /// Every key of the file, by `section.key`; of sections that are known, what is in them.
+    fn keys_of(&self, prefix: &str, table: &Table, keys: &mut Vec<String>) {
+        for (name, value) in table {
+            let key = format!("{prefix}{name}");
+            match value {
+                Value::Table(section) if self.known.iter().any(|known| is_within(known, &key)) => {
+                    self.keys_of(&format!("{key}."), section, keys);
+                }
+                _ => keys.push(key),
+            }
+        }
     }
 
     fn find<T: Setting>(&mut self, key: &'static str) -> Found<T> {
@@ -228,10 +242,10 @@ impl Settings {
     }
 
     fn toml_value(&self, key: &str) -> Option<&Value> {
-        match key.split_once('.') {
-            Some((section, key)) => self.table.get(section)?.as_table()?.get(key),
-            None => self.table.get(key),
-        }
+        let mut sections = key.split('.');
+        let last = sections.next_back()?;
+        let table = sections.try_fold(&self.table, |table, section| table.get(section)?.as_table())?;
+        table.get(last)
     }
 
     fn mistake(&mut self, key: &'static str, message: String) {
@@ -271,5 +285,9 @@ enum Found<T> {
 }
 
 fn section_of(key: &'static str) -> Option<&'static str> {
-    key.split_once('.').map(|(section, _)| section)
+    key.rsplit_once('.').map(|(section, _)| section)
+}
+
+fn is_within(key: &str, section: &str) -> bool {
+    key.strip_prefix(section).is_some_and(|rest| rest.starts_with('.'))
 }

@@ -55,6 +55,18 @@ pub(super) fn config_file(data_dir: &Path) -> Check {
     }
 }
 
+/// The keys and certificates of the push providers.
+pub(super) fn push_credentials(config: &Config) -> Check {
+    const NAME: &str = "push credentials";
+    match config.push_credentials() {
+        Ok(_) if config.push.apns.is_none() && config.push.fcm.is_none() => {
+            Check::ok(NAME, "none: phones can register webhooks and UnifiedPush only")
+        }
+        Ok(_) => Check::ok(NAME, "every key can be used"),
+        Err(error) => Check::failed(NAME, with_causes(&error), "mend or replace the files"),
+    }
+}
+
 pub(super) fn seed(config: &Config) -> Check {
     const NAME: &str = "seed";
     match Seed::load(&config.seed_path()) {

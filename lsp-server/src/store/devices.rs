@@ -9,6 +9,7 @@ use std::str::FromStr;
 use bitcoin::secp256k1::PublicKey;
 use hex::{DisplayHex, FromHex};
 use notifier::PushTarget;
+use protocol::push::SealKey;
 use storage::{ReadTx, Row, StorageError, Tx, values};
 
 use super::StoreError;
@@ -79,10 +80,17 @@ impl TryFrom<&Row> for Device {
 
     fn try_from(row: &Row) -> Result<Self, Self::Error> {
         let column = |column| StoreError::Column { table: "device", column };
+        let environment = row.opt_text("environment")?;
         Ok(Self {
             device_id: DeviceId(row.get_array("device_id")?),
             node_id: PublicKey::from_slice(&row.get_blob("node_id")?).map_err(|_| column("node_id"))?,
             target: PushTarget {
+                topic: row.opt_text("topic")?,
+                environment: environment
+                    .map(|text| text.parse())
+                    .transpose()
+                    .map_err(|_| column("environment"))?,
+                seal_key: row.opt_array("seal_key")?.map(SealKey),
                 registered_at: row.get_u64("registered_at")?,
                 ..PushTarget::new(
                     row.get_text("platform")?.parse().map_err(|_| column("platform"))?,
@@ -172,6 +180,10 @@ pub async fn register(
     use_challenge(tx, &device.answered, limits).await??;
     let now = storage::Value::try_from(device.answered.now_unix)?;
     let key = values![device.node_id.serialize(), device.target.kind.as_str(), &device.target.token];
+    let topic: storage::Value = device.target.topic.as_deref().into();
+    let environment: storage::Value =
+        device.target.environment.map(|environment| environment.as_str()).into();
+    let seal_key: storage::Value = device.target.seal_key.map(|key| key.0.to_vec()).into();
     let known = tx
         .fetch_optional(
             "SELECT device_id FROM device WHERE node_id = $1 AND platform = $2 AND token = $3",
@@ -182,8 +194,8 @@ pub async fn register(
         let device_id = DeviceId(row.get_array("device_id")?);
         tx.execute(
             "UPDATE device SET registered_at = $2, registrations = registrations + 1, has_channel = $3, \
-             paused_until = 0 WHERE device_id = $1",
-            &[device_id.0.into(), now, flag(device)],
+             paused_until = 0, topic = $4, environment = $5, seal_key = $6 WHERE device_id = $1",
+            &[device_id.0.into(), now, flag(device), topic, environment, seal_key],
         )
         .await?;
         return Ok(Registered { device_id, is_new: false });
@@ -208,8 +220,18 @@ pub async fn register(
     let [node_id, platform, token] = key;
     tx.execute(
         "INSERT INTO device (device_id, node_id, platform, token, registered_at, registrations, has_channel, \
-         paused_until) VALUES ($1, $2, $3, $4, $5, 1, $6, 0)",
-        &[device.device_id.0.into(), node_id, platform, token, now, flag(device)],
+         paused_until, topic, environment, seal_key) VALUES ($1, $2, $3, $4, $5, 1, $6, 0, $7, $8, $9)",
+        &[
+            device.device_id.0.into(),
+            node_id,
+            platform,
+            token,
+            now,
+            flag(device),
+            topic,
+            environment,
+            seal_key,
+        ],
     )
     .await?;
     Ok(Registered { device_id: device.device_id, is_new: true })
@@ -257,7 +279,7 @@ pub async fn use_challenge(
 pub async fn of_node(tx: &mut ReadTx, node_id: PublicKey) -> Result<Vec<Device>, StoreError> {
     let rows = tx
         .fetch_all(
-            "SELECT device_id, node_id, platform, token, registered_at, paused_until, registrations \
+            "SELECT device_id, node_id, platform, token, registered_at, paused_until, registrations, topic, environment, seal_key \
              FROM device WHERE node_id = $1 ORDER BY registered_at, device_id",
             &values![node_id.serialize()],
         )
@@ -296,8 +318,16 @@ pub async fn refresh(
 ) -> Result<(), StorageError> {
     tx.execute(
         "UPDATE device SET platform = $2, token = $3, registered_at = $4, registrations = registrations + 1, \
-         paused_until = 0, tested_at = 0 WHERE device_id = $1",
-        &[device_id.0.into(), target.kind.as_str().into(), (&target.token).into(), now_unix.try_into()?],
+         paused_until = 0, tested_at = 0, topic = $5, environment = $6, seal_key = $7 WHERE device_id = $1",
+        &[
+            device_id.0.into(),
+            target.kind.as_str().into(),
+            (&target.token).into(),
+            now_unix.try_into()?,
+            target.topic.as_deref().into(),
+            target.environment.map(|environment| environment.as_str()).into(),
+            target.seal_key.map(|key| key.0.to_vec()).into(),
+        ],
     )
     .await
     .map(drop)
@@ -342,7 +372,7 @@ pub async fn has_any(tx: &mut ReadTx, node_id: PublicKey) -> Result<bool, Storag
 pub async fn list(tx: &mut ReadTx, limit: u32) -> Result<Vec<Device>, StoreError> {
     let rows = tx
         .fetch_all(
-            "SELECT device_id, node_id, platform, token, registered_at, paused_until, registrations \
+            "SELECT device_id, node_id, platform, token, registered_at, paused_until, registrations, topic, environment, seal_key \
              FROM device ORDER BY registered_at DESC, device_id LIMIT $1",
             &values![limit],
         )

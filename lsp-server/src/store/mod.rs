@@ -55,6 +55,11 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
             name: "limits",
             sql: include_str!("../../../migrations/sqlite/server/0008_limits.sql"),
         },
+        Migration {
+            version: 9,
+            name: "device_push",
+            sql: include_str!("../../../migrations/sqlite/server/0009_device_push.sql"),
+        },
     ],
 };
 

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bitcoin::hashes::{Hash, HashEngine, Hmac, HmacEngine, sha256};
 use futures::StreamExt;
 use futures::future::{BoxFuture, FutureExt, join_all};
 use futures::stream::FuturesUnordered;
-use notifier::{Push, Verdict, WakeId};
+use notifier::{GatewayKind, Push, Verdict, WakeId};
 use protocol::api::ledger::PutOff;
 use protocol::wake::WakeReason;
 use storage::{Commit, StorageError};
@@ -17,9 +18,6 @@ use super::Waker;
 use crate::limits::{self, ServerLimit};
 use crate::store::StoreError;
 use crate::store::wakes::{self, Claim, ClaimedWake, DueWake, PendingPush, PushOutcome};
-
-/// Wakes whose pushes are under way at once. Each gateway bounds what one slow provider may take of them.
-const IN_FLIGHT_MAX: usize = 256;
 
 /// Wakes claimed in one commit.
 const CLAIMED_MAX: usize = 32;
@@ -30,6 +28,9 @@ const CONNECTED_RECHECK_SECONDS: u64 = 5;
 
 /// A wake whose rows cannot be read is looked at again after this time: an operator may mend them.
 const BROKEN_RECHECK_SECONDS: u64 = 600;
+
+/// The pause between two looks at the outbox while a gateway has all the pushes it may have.
+const SATURATED_PAUSE: Duration = Duration::from_millis(100);
 
 /// The longest pause between two looks at the outbox.
 const RESCAN_INTERVAL: Duration = Duration::from_secs(5);
@@ -50,8 +51,11 @@ impl Waker {
     pub async fn run(self: Arc<Self>) {
         let mut in_flight = InFlight::new();
         loop {
-            let pause = match self.round(&mut in_flight).await {
-                Ok(pause) => pause,
+            let round = self.round(&mut in_flight).await;
+            let full = self.lanes.full();
+            let pause = match round {
+                Ok(pause) if full.is_empty() => pause,
+                Ok(pause) => pause.min(SATURATED_PAUSE),
                 Err(StoreError::Storage(StorageError::Stopped | StorageError::NotCommitted(_))) => return,
                 Err(error) => {
                     tracing::error!(error = &error as &dyn std::error::Error, "the outbox cannot be read");
@@ -62,8 +66,12 @@ impl Waker {
             loop {
                 tokio::select! {
                     () = &mut wait => break,
-                    () = self.nudged.notified(), if in_flight.len() < IN_FLIGHT_MAX => break,
-                    Some(()) = in_flight.next() => {}
+                    () = self.nudged.notified(), if in_flight.len() < self.in_flight_max() => break,
+                    Some(()) = in_flight.next() => {
+                        if self.lanes.has_room_again(&full) {
+                            break;
+                        }
+                    }
                 }
             }
         }
@@ -84,7 +92,7 @@ impl Waker {
     async fn round<'a>(&'a self, in_flight: &mut InFlight<'a>) -> Result<Duration, StoreError> {
         let now_unix = self.clock.now_unix();
         if now_unix.saturating_sub(self.tidied_at_unix.load(Ordering::Relaxed)) >= TIDY_SECONDS {
-            let kept_seconds = self.limits.closed_days_kept * DAY_SECONDS;
+            let kept_seconds = self.settings.limits.closed_days_kept * DAY_SECONDS;
             let tidy = || {
                 self.database
                     .submit("tidy_wakes", move |tx| Box::pin(wakes::tidy(tx, now_unix, kept_seconds)))
@@ -93,9 +101,11 @@ impl Waker {
             self.tidied_at_unix.store(now_unix, Ordering::Relaxed);
         }
         loop {
-            let room = IN_FLIGHT_MAX.saturating_sub(in_flight.len());
+            // What was claimed takes its places before more is.
+            while in_flight.next().now_or_never().flatten().is_some() {}
+            let room = self.in_flight_max().saturating_sub(in_flight.len()).min(self.lanes.room());
             if room == 0 {
-                return Ok(RESCAN_INTERVAL);
+                return Ok(SATURATED_PAUSE);
             }
             if !self.claim_due(now_unix, room, in_flight).await? {
                 break;
@@ -109,6 +119,12 @@ impl Waker {
         Ok(until_next.unwrap_or(RESCAN_INTERVAL).clamp(Duration::from_millis(100), RESCAN_INTERVAL))
     }
 
+    /// Wakes whose pushes are under way at once. A lane is full with as many as it has places; a node with several devices may
+    /// have one that waits before its lane.
+    fn in_flight_max(&self) -> usize {
+        self.lanes.places() + CLAIMED_MAX
+    }
+
     /// One commit's worth of due wakes; false once there is no more.
     pub(super) async fn claim_due<'a>(
         &'a self,
@@ -117,16 +133,21 @@ impl Waker {
         in_flight: &mut InFlight<'a>,
     ) -> Result<bool, StoreError> {
         let limit = u32::try_from(room.min(CLAIMED_MAX)).unwrap_or(1);
+        let full = self.lanes.full();
+        let claimed_for = full.clone();
         // By way of the writer: whoever nudged had queued its transaction before.
         let due = self
             .database
-            .submit("due_wakes", move |tx| Box::pin(async move { wakes::due(tx, now_unix, limit).await }))
+            .submit("due_wakes", move |tx| {
+                Box::pin(async move { wakes::due(tx, now_unix, limit, &full).await })
+            })
             .await?;
         if due.is_empty() {
             return Ok(false);
         }
         // Queued together, so committed together; but a row that cannot be read holds up no other wake.
-        let claims: Vec<_> = due.into_iter().map(|wake| (wake, self.claim(wake, now_unix))).collect();
+        let claims: Vec<_> =
+            due.into_iter().map(|wake| (wake, self.claim(wake, now_unix, claimed_for.clone()))).collect();
         for (DueWake { id, node_id }, claim) in claims {
             match claim.await {
                 Ok(Claim::Push(wake)) => in_flight.push(self.push(wake).boxed()),
@@ -146,7 +167,7 @@ impl Waker {
         Ok(true)
     }
 
-    fn claim(&self, wake: DueWake, now_unix: u64) -> Commit<Claim, StoreError> {
+    fn claim(&self, wake: DueWake, now_unix: u64, full: Vec<GatewayKind>) -> Commit<Claim, StoreError> {
         if self.node.is_connected(wake.node_id) {
             return self.database.submit("put_off_wake", move |tx| {
                 Box::pin(async move {
@@ -156,9 +177,9 @@ impl Waker {
                 })
             });
         }
-        let (fresh_id, limits) = (self.fresh_id(), self.limits);
+        let (fresh_id, limits) = (self.fresh_id(), self.settings.limits);
         self.database.submit("claim_wake", move |tx| {
-            Box::pin(async move { wakes::claim(tx, wake.id, now_unix, fresh_id, &limits).await })
+            Box::pin(async move { wakes::claim(tx, wake.id, now_unix, fresh_id, &limits, &full).await })
         })
     }
 
@@ -169,6 +190,16 @@ impl Waker {
     fn fresh_id(&self) -> WakeId {
         let mut id = [0; 16];
         id.copy_from_slice(&self.node.random_bytes()[..16]);
+        WakeId(id)
+    }
+
+    /// The same for all pushes about one payment to one node, and meaningless to who does not know the key.
+    fn collapse_id(&self, wake: &ClaimedWake) -> WakeId {
+        let mut engine = HmacEngine::<sha256::Hash>::new(&self.settings.collapse_key);
+        engine.input(&wake.node_id.serialize());
+        engine.input(&wake.group);
+        let mut id = [0; 16];
+        id.copy_from_slice(&Hmac::from_engine(engine).to_byte_array()[..16]);
         WakeId(id)
     }
 
@@ -193,14 +224,16 @@ impl Waker {
         let answered_ms =
             u64::try_from(self.clock.elapsed().saturating_sub(started).as_millis()).unwrap_or(u64::MAX);
         let (node_id, wake_id, device) = (wake.node_id, wake.wake_id, push.device_id());
+        self.alarms.note(push.target(), &verdict);
         match &verdict {
             Verdict::Accepted => tracing::info!(
                 %node_id, %wake_id, %device, reason = %wake.reason, answered_ms, "pushed"
             ),
-            Verdict::RetryAfter(..) => tracing::info!(
+            // The alarm says it once, and louder.
+            Verdict::Configuration(_) | Verdict::RetryAfter(..) => tracing::info!(
                 %node_id, %wake_id, %device, reason = %wake.reason, %verdict, answered_ms, "a push is to be tried again"
             ),
-            Verdict::TokenDead(_) | Verdict::BadPayload(_) | Verdict::Configuration(_) => tracing::warn!(
+            Verdict::TokenDead(_) | Verdict::BadPayload(_) => tracing::warn!(
                 %node_id, %wake_id, %device, reason = %wake.reason, %verdict, answered_ms, "a push was refused"
             ),
         }
@@ -209,7 +242,7 @@ impl Waker {
 
     async fn verdict(&self, wake: &ClaimedWake, push: &PendingPush) -> Verdict {
         match Push::new(wake.reason.as_str(), wake.wake_id, wake.expires_at) {
-            Ok(content) => self.push_to(push.target(), &content).await,
+            Ok(content) => self.push_to(push.target(), &content.collapsing_as(self.collapse_id(wake))).await,
             Err(error) => Verdict::BadPayload(error.to_string().into()),
         }
     }

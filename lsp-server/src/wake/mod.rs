@@ -1,6 +1,10 @@
 //! Wakes phones: takes what is due from the outbox, pushes, and records what came of it.
 
 mod dispatcher;
+mod gateways;
+mod lanes;
+#[cfg(test)]
+mod provider_tests;
 #[cfg(test)]
 mod tests;
 
@@ -17,7 +21,25 @@ use tokio::sync::Notify;
 use crate::clock::Clock;
 use crate::store::wakes;
 
+use lanes::{Alarms, Lanes};
+
 pub use crate::store::wakes::WakeLimits;
+pub use gateways::gateways;
+
+/// Pushes through one gateway that are under way at once, unless a setting says otherwise.
+const IN_FLIGHT_PER_GATEWAY: usize = 256;
+
+/// What the dispatcher is told.
+#[derive(Clone)]
+pub struct WakeSettings {
+    /// How often one device is pushed.
+    pub limits: WakeLimits,
+    /// Pushes through one gateway that are under way at once.
+    pub in_flight_per_gateway_max: usize,
+    /// Secret: providers see what is derived from it, and must not see which payment it stands for. The same after a
+    /// restart, so that a push takes the place of one from before.
+    pub collapse_key: [u8; 32],
+}
 
 /// The reason of a push that an owner asked for to see whether it comes.
 const TEST_REASON: &str = "test";
@@ -50,14 +72,16 @@ pub struct Waker {
     database: Database,
     node: Arc<dyn WakeNode>,
     gateways: Vec<Arc<dyn PushGateway>>,
-    limits: WakeLimits,
+    settings: WakeSettings,
+    lanes: Lanes,
+    alarms: Alarms,
     clock: Arc<dyn Clock>,
     nudged: Notify,
     tidied_at_unix: AtomicU64,
 }
 
 impl Waker {
-    /// A dispatcher that pushes through `gateways`, one of each kind.
+    /// A dispatcher that pushes through `gateways`, one of each kind, within the usual bounds.
     pub fn new(
         database: Database,
         node: Arc<dyn WakeNode>,
@@ -75,11 +99,29 @@ impl Waker {
         limits: WakeLimits,
         clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
+        let collapse_key = node.random_bytes();
+        let settings =
+            WakeSettings { limits, in_flight_per_gateway_max: IN_FLIGHT_PER_GATEWAY, collapse_key };
+        Self::with_settings(database, node, gateways, settings, clock)
+    }
+
+    /// As [`Self::new`], with everything of the caller's choice.
+    pub fn with_settings(
+        database: Database,
+        node: Arc<dyn WakeNode>,
+        gateways: Vec<Arc<dyn PushGateway>>,
+        settings: WakeSettings,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Self> {
+        let kinds = gateways.iter().map(|gateway| gateway.kind());
+        let lanes = Lanes::new(kinds, settings.in_flight_per_gateway_max);
         Arc::new(Self {
             database,
             node,
             gateways,
-            limits,
+            settings,
+            lanes,
+            alarms: Alarms::default(),
             clock,
             nudged: Notify::new(),
             tidied_at_unix: AtomicU64::new(0),
@@ -117,7 +159,7 @@ impl Waker {
     pub fn check(&self, target: &PushTarget) -> Result<(), TargetError> {
         match self.gateway(target.kind) {
             Some(gateway) => gateway.check(target),
-            None => Err(TargetError::OtherGateway(target.kind)),
+            None => Err(TargetError::NotServed(target.kind)),
         }
     }
 
@@ -137,11 +179,15 @@ impl Waker {
     /// One push, in bounded time.
     async fn push_to(&self, target: &PushTarget, push: &Push) -> Verdict {
         let Some(gateway) = self.gateway(target.kind) else {
-            return Verdict::Configuration("this gateway is not configured".into());
+            return Verdict::Configuration("the config has no credentials for this platform any more".into());
         };
         // A gateway's own bounds end earlier; past the lease another attempt would be under way.
         let lease = Duration::from_secs(wakes::LEASE_SECONDS);
-        match tokio::time::timeout(lease, gateway.push(target, push)).await {
+        let pushed = async {
+            let _place = self.lanes.enter(target.kind).await;
+            gateway.push(target, push).await
+        };
+        match tokio::time::timeout(lease, pushed).await {
             Ok(verdict) => verdict,
             Err(_) => Verdict::RetryAfter(None, "the gateway took too long".into()),
         }

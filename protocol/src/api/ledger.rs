@@ -30,6 +30,8 @@ coded_enum! {
         Connected = "connected",
         /// The provider asked for a pause, or its settings here are wrong.
         Paused = "paused",
+        /// The provider has as many pushes under way as it may.
+        Lane = "lane",
         /// Another wake with the same reason was pushed a moment ago.
         Cooldown = "cooldown",
         /// The device has had all the pushes of the hour for this reason.
@@ -127,6 +129,9 @@ fn unsent(state: WakeState, put_off: Option<PutOff>) -> &'static str {
         (_, Some(PutOff::Connected)) => "the phone was connected",
         (WakeState::Open, Some(PutOff::Paused)) => {
             "it waits: the provider asked for a pause, or refused the server's credentials"
+        }
+        (WakeState::Open, Some(PutOff::Lane)) => {
+            "it waits: the provider has as many pushes under way as it may"
         }
         (WakeState::Open, Some(PutOff::Cooldown)) => {
             "it waits: the device was pushed for the same reason a moment ago"

@@ -6,10 +6,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use bitcoin::hashes::{Hash, sha256};
 use bitcoin::secp256k1::PublicKey;
 use serde::{Deserialize, Serialize};
 
+use super::public::{DeviceTarget, target_text};
 use crate::codes::coded_enum;
 
 /// The scheme of the `Authorization` header.
@@ -37,9 +37,9 @@ pub fn owner_text(lsp: &PublicKey, challenge: &str, action: OwnerAction, subject
     format!("lightning-rod:{action}:{lsp}:{challenge}:{subject}")
 }
 
-/// The subject of a refresh: the device's id, the platform, and SHA256 of the new token.
-pub fn refresh_subject(device_id: &str, platform: &str, token: &str) -> String {
-    format!("{device_id}:{platform}:{}", sha256::Hash::hash(token.as_bytes()))
+/// The subject of a refresh: the device's id, and [`target_text`] of the new target.
+pub fn refresh_subject(device_id: &str, target: &DeviceTarget) -> String {
+    format!("{device_id}:{}", target_text(target))
 }
 
 /// What follows [`AUTHORIZATION_SCHEME`].
@@ -107,10 +107,38 @@ pub struct OwnDevice {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RefreshDeviceRequest {
-    /// The push platform.
+    /// As in a registration.
     pub platform: String,
     /// What the platform knows the device by from now on.
     pub token: String,
+    /// As in a registration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic: Option<String>,
+    /// As in a registration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<String>,
+    /// As in a registration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seal_key: Option<String>,
+}
+
+impl RefreshDeviceRequest {
+    /// A request for this target.
+    pub fn new(target: DeviceTarget) -> Self {
+        let DeviceTarget { platform, token, topic, environment, seal_key } = target;
+        Self { platform, token, topic, environment, seal_key }
+    }
+
+    /// Where the phone is woken from now on.
+    pub fn target(&self) -> DeviceTarget {
+        DeviceTarget {
+            platform: self.platform.clone(),
+            token: self.token.clone(),
+            topic: self.topic.clone(),
+            environment: self.environment.clone(),
+            seal_key: self.seal_key.clone(),
+        }
+    }
 }
 
 impl fmt::Debug for RefreshDeviceRequest {
@@ -166,7 +194,7 @@ mod tests {
             owner_text(&lsp, "c4a1", OwnerAction::ListWakes, ""),
             format!("lightning-rod:list_wakes:{NODE}:c4a1:")
         );
-        let subject = refresh_subject("d1", "fcm", "secret");
+        let subject = refresh_subject("d1", &DeviceTarget::new("fcm", "secret"));
         assert!(subject.starts_with("d1:fcm:") && !subject.contains("secret"), "{subject}");
     }
 }

@@ -45,10 +45,19 @@ pub struct RegisterDeviceRequest {
     pub node_id: PublicKey,
     /// From [`ChallengeResponse`].
     pub challenge: String,
-    /// `webhook`
+    /// `apns`, `fcm`, `unifiedpush` or `webhook`: one of [`LspInfo::platforms`].
     pub platform: String,
-    /// What the platform knows the device by; for `webhook` its URL.
+    /// What the platform knows the device by: the device token in hex, the registration token, the endpoint, the URL.
     pub token: String,
+    /// `apns` only: the app's bundle id. May be left out if the LSP pushes to one app.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic: Option<String>,
+    /// `apns` only: `production`, or `sandbox` for development builds. Production if it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<String>,
+    /// An X25519 public key in hex: pushes are sealed to it (see [`crate::push`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seal_key: Option<String>,
     /// LDK's `message_signing` (zbase32) by the node's key, over [`registration_text`].
     pub signature: String,
 }
@@ -59,6 +68,60 @@ impl std::fmt::Debug for RegisterDeviceRequest {
             .field("node_id", &self.node_id)
             .field("platform", &self.platform)
             .finish_non_exhaustive()
+    }
+}
+
+impl RegisterDeviceRequest {
+    /// A request whose signature is still to come.
+    pub fn new(node_id: PublicKey, challenge: impl Into<String>, target: DeviceTarget) -> Self {
+        let DeviceTarget { platform, token, topic, environment, seal_key } = target;
+        let (challenge, signature) = (challenge.into(), String::new());
+        Self { node_id, challenge, platform, token, topic, environment, seal_key, signature }
+    }
+
+    /// What `lsp`'s clients sign for this request.
+    pub fn text(&self, lsp: &PublicKey) -> String {
+        registration_text(lsp, &self.challenge, &self.target())
+    }
+
+    /// Where the phone is woken.
+    pub fn target(&self) -> DeviceTarget {
+        DeviceTarget {
+            platform: self.platform.clone(),
+            token: self.token.clone(),
+            topic: self.topic.clone(),
+            environment: self.environment.clone(),
+            seal_key: self.seal_key.clone(),
+        }
+    }
+}
+
+/// Where a phone is woken: the part of a [`RegisterDeviceRequest`] that is the phone's choice. `Debug` hides the token.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DeviceTarget {
+    /// As in the request.
+    pub platform: String,
+    /// As in the request.
+    pub token: String,
+    /// As in the request.
+    pub topic: Option<String>,
+    /// As in the request.
+    pub environment: Option<String>,
+    /// As in the request.
+    pub seal_key: Option<String>,
+}
+
+impl DeviceTarget {
+    /// A target with nothing but a token.
+    pub fn new(platform: impl Into<String>, token: impl Into<String>) -> Self {
+        let (platform, token) = (platform.into(), token.into());
+        Self { platform, token, topic: None, environment: None, seal_key: None }
+    }
+}
+
+impl std::fmt::Debug for DeviceTarget {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DeviceTarget").field("platform", &self.platform).finish_non_exhaustive()
     }
 }
 
@@ -92,11 +155,25 @@ pub struct HealthCheck {
     pub detail: Option<String>,
 }
 
-/// What a node signs to register a device with `lsp`. The signature is good for this LSP, challenge, platform and token
-/// only; the token itself is not in the text, so that whoever logs what was signed does not log the token.
-pub fn registration_text(lsp: &PublicKey, challenge: &str, platform: &str, token: &str) -> String {
-    let token_hash = sha256::Hash::hash(token.as_bytes());
-    format!("lightning-rod:register_device:{lsp}:{challenge}:{platform}:{token_hash}")
+/// What a node signs to register a device with `lsp`. The signature is good for this LSP, challenge and target only; the
+/// token itself is not in the text, so that whoever logs what was signed does not log the token. What the target leaves out
+/// is left out here too.
+pub fn registration_text(lsp: &PublicKey, challenge: &str, target: &DeviceTarget) -> String {
+    format!("lightning-rod:register_device:{lsp}:{challenge}:{}", target_text(target))
+}
+
+/// How a target stands in what is signed: platform, SHA256 of the token, and the options that it has.
+pub fn target_text(target: &DeviceTarget) -> String {
+    let token_hash = sha256::Hash::hash(target.token.as_bytes());
+    let mut text = format!("{}:{token_hash}", target.platform);
+    let options =
+        [("topic", &target.topic), ("environment", &target.environment), ("seal_key", &target.seal_key)];
+    for (name, value) in options {
+        if let Some(value) = value {
+            text.push_str(&format!(":{name}={value}"));
+        }
+    }
+    text
 }
 
 #[cfg(test)]
@@ -107,7 +184,11 @@ mod tests {
 
     #[test]
     fn the_text_to_sign_is_stable() {
-        let text = registration_text(&NODE.parse().unwrap(), "c4a1", "webhook", "https://push.example/1");
+        let text = registration_text(
+            &NODE.parse().unwrap(),
+            "c4a1",
+            &DeviceTarget::new("webhook", "https://push.example/1"),
+        );
         assert_eq!(
             text,
             format!(
@@ -116,17 +197,24 @@ mod tests {
             )
         );
         assert_eq!(text.rsplit(':').next().map(str::len), Some(64));
+        let iphone = DeviceTarget {
+            topic: Some("com.wallet".into()),
+            environment: Some("sandbox".into()),
+            seal_key: Some("ab".repeat(32)),
+            ..DeviceTarget::new("apns", "0a")
+        };
+        let text = registration_text(&NODE.parse().unwrap(), "c4a1", &iphone);
+        let options = format!(":topic=com.wallet:environment=sandbox:seal_key={}", "ab".repeat(32));
+        assert!(text.ends_with(&options), "{text}");
     }
 
     #[test]
     fn the_token_is_never_shown() {
-        let request = RegisterDeviceRequest {
-            node_id: NODE.parse().unwrap(),
-            challenge: "c4a1".into(),
-            platform: "webhook".into(),
-            token: "https://push.example/secret".into(),
-            signature: "d".repeat(104),
-        };
+        let target = DeviceTarget::new("webhook", "https://push.example/secret");
+        assert!(!format!("{target:?}").contains("secret"));
+        let mut request = RegisterDeviceRequest::new(NODE.parse().unwrap(), "c4a1", target.clone());
+        request.signature = "d".repeat(104);
+        assert_eq!(request.target(), target);
         assert!(!format!("{request:?}").contains("secret"));
         let json = serde_json::to_string(&request).unwrap();
         assert_eq!(serde_json::from_str::<RegisterDeviceRequest>(&json).unwrap(), request);

@@ -11,7 +11,7 @@ use ldk_node::logger::LogLevel;
 use ldk_node::payment::{PaymentDetails, PaymentStatus};
 use ldk_node::{Builder, ChannelDetails, Node, NodeError};
 use protocol::api::public::{
-    ChallengeRequest, ChallengeResponse, RegisterDeviceRequest, RegisterDeviceResponse, registration_text,
+    ChallengeRequest, ChallengeResponse, DeviceTarget, RegisterDeviceRequest, RegisterDeviceResponse,
 };
 use tests::bitcoind::{Bitcoind, RPC_PASSWORD, RPC_USER};
 use tests::failure::Failure;
@@ -240,14 +240,10 @@ impl StockWallet {
         let response = request.send().await.and_then(|response| response.error_for_status());
         let challenge: ChallengeResponse = response.map_err(failure)?.json().await.map_err(failure)?;
 
-        let text = registration_text(&lsp_id, &challenge.challenge, WEBHOOK, url);
-        let request = client.post(format!("{}/v1/devices", lsp.api_url())).json(&RegisterDeviceRequest {
-            node_id: self.node_id,
-            challenge: challenge.challenge,
-            platform: WEBHOOK.to_owned(),
-            token: url.to_owned(),
-            signature: self.node()?.sign_message(text.as_bytes()),
-        });
+        let target = DeviceTarget::new(WEBHOOK, url);
+        let mut registration = RegisterDeviceRequest::new(self.node_id, challenge.challenge, target);
+        registration.signature = self.node()?.sign_message(registration.text(&lsp_id).as_bytes());
+        let request = client.post(format!("{}/v1/devices", lsp.api_url())).json(&registration);
         let response = request.send().await.and_then(|response| response.error_for_status());
         let registered: RegisterDeviceResponse = response.map_err(failure)?.json().await.map_err(failure)?;
         if registered.durable { Ok(()) } else { Err(Failure::wrong("a registration that is not on disk")) }

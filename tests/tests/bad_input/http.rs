@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use protocol::api::public::{ChallengeRequest, ChallengeResponse, RegisterDeviceRequest};
+use protocol::api::public::{ChallengeRequest, ChallengeResponse, DeviceTarget, RegisterDeviceRequest};
 use protocol::api::{PROBLEM_CONTENT_TYPE, Problem};
 use reqwest::{Response, StatusCode, header};
 use serde_json::json;
@@ -44,13 +44,9 @@ fn nothing_that_is_not_signed_is_registered() -> TestResult {
         let challenge = client.post(format!("{url}/v1/challenge"));
         let challenge = challenge.json(&ChallengeRequest { node_id: info.node_id }).send().await;
         let challenge: ChallengeResponse = challenge.map_err(failure)?.json().await.map_err(failure)?;
-        let unsigned = RegisterDeviceRequest {
-            node_id: info.node_id,
-            challenge: challenge.challenge.clone(),
-            platform: "webhook".to_owned(),
-            token: "http://127.0.0.1:9/".to_owned(),
-            signature: "y".repeat(104),
-        };
+        let target = DeviceTarget::new("webhook", "http://127.0.0.1:9/");
+        let mut unsigned = RegisterDeviceRequest::new(info.node_id, challenge.challenge.clone(), target);
+        unsigned.signature = "y".repeat(104);
         let answer = client.post(&devices).json(&unsigned).send().await.map_err(failure)?;
         refused(answer, StatusCode::FORBIDDEN, "signature_refused").await?;
         let wrong = RegisterDeviceRequest { challenge: "c4".repeat(56), ..unsigned };

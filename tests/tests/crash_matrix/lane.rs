@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use protocol::api::public::{ChallengeRequest, ChallengeResponse, RegisterDeviceRequest, registration_text};
+use protocol::api::public::{ChallengeRequest, ChallengeResponse, DeviceTarget, RegisterDeviceRequest};
 use tests::bitcoind::Bitcoind;
 use tests::failure::Failure;
 use tests::folder::Folder;
@@ -182,14 +182,9 @@ async fn register(phone: &Puppet, lsp: &Lsp, url: &str) -> Result<(), Failure> {
     let challenge = client.post(format!("{api}/v1/challenge")).json(&ChallengeRequest { node_id });
     let challenge: ChallengeResponse =
         challenge.send().await.map_err(|error| wrong(&error))?.json().await.map_err(|error| wrong(&error))?;
-    let text = registration_text(&phone.lsp(), &challenge.challenge, "webhook", url);
-    let request = RegisterDeviceRequest {
-        node_id,
-        challenge: challenge.challenge,
-        platform: "webhook".to_owned(),
-        token: url.to_owned(),
-        signature: phone.node().sign(&text).map_err(|error| wrong(&error))?,
-    };
+    let target = DeviceTarget::new("webhook", url);
+    let mut request = RegisterDeviceRequest::new(node_id, challenge.challenge, target);
+    request.signature = phone.node().sign(&request.text(&phone.lsp())).map_err(|error| wrong(&error))?;
     let answer = client.post(format!("{api}/v1/devices")).json(&request).send().await;
     answer.and_then(reqwest::Response::error_for_status).map_err(|error| wrong(&error))?;
     Ok(())

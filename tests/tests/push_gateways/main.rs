@@ -1,5 +1,7 @@
 //! The gateways of `notifier` against strict fakes of Apple's and Google's services.
 
+#![allow(clippy::unwrap_used, reason = "clippy's exception for tests does not reach their helpers")]
+
 mod apns;
 mod fcm;
 

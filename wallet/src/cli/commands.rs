@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use bitcoin::secp256k1::PublicKey;
 use hex::FromHex;
 use lightning_types::payment::PaymentHash;
+use protocol::api::public::DeviceTarget;
 use protocol::units::Msat;
 use serde_json::{Value, json};
 use wallet::{
@@ -78,13 +79,32 @@ pub(super) enum Command {
         ordinary: bool,
     },
     /// Tell the LSP where this phone can be woken.
+    #[command(group = clap::ArgGroup::new("where").required(true).args(["webhook", "token"]))]
     Register {
-        /// URL that gets a POST.
+        /// URL that gets a POST: short for `--platform webhook --token URL`.
+        #[arg(long, conflicts_with_all = ["platform", "topic", "environment"])]
+        webhook: Option<String>,
+        /// The push service.
+        #[arg(long, value_parser = ["apns", "fcm", "unifiedpush", "webhook"], requires = "token")]
+        platform: Option<String>,
+        /// What the push service knows this phone by: device token, registration token, endpoint, URL.
+        #[arg(long, requires = "platform")]
+        token: Option<String>,
+        /// With apns, the app's bundle id; not needed if the LSP pushes to one app.
         #[arg(long)]
-        webhook: String,
+        topic: Option<String>,
+        /// With apns, where the token is from.
+        #[arg(long, value_parser = ["production", "sandbox"])]
+        environment: Option<String>,
+        /// Have pushes sealed to this wallet's key, so that no push service can read them.
+        #[arg(long)]
+        sealed: bool,
     },
     /// Do everything that waits, and end when nothing is left: what a push starts.
     Wake {
+        /// What the push said.
+        #[arg(long, value_name = "BODY")]
+        push: Option<String>,
         /// End after so many seconds, whatever is left.
         #[arg(long, default_value_t = WakeLimits::default().total.as_secs())]
         timeout_secs: u64,
@@ -167,14 +187,24 @@ impl Command {
                 }
                 Ok(Outcome::Nothing)
             }
-            Self::Register { webhook } => {
-                let registered = wallet.register_webhook(&webhook).await?;
+            Self::Register { webhook, platform, token, topic, environment, sealed } => {
+                // The arguments' rules leave either the one or the other two.
+                let (platform, token) = match webhook {
+                    Some(url) => ("webhook".to_owned(), url),
+                    None => (platform.unwrap_or_default(), token.unwrap_or_default()),
+                };
+                let seal_key = sealed.then(|| wallet.push_seal_key().to_string());
+                let target = DeviceTarget { platform, token, topic, environment, seal_key };
+                let registered = wallet.register(target).await?;
                 let text = format!("registered as {}", registered.device_id);
                 Ok(answer(json!(registered), text))
             }
-            Self::Wake { timeout_secs } => {
+            Self::Wake { push, timeout_secs } => {
                 let limits = WakeLimits { total: Duration::from_secs(timeout_secs), ..WakeLimits::default() };
-                wallet.wake(limits).await?;
+                match push {
+                    Some(body) => wallet.handle_push(body.as_bytes(), limits).await?,
+                    None => wallet.wake(limits).await?,
+                };
                 Ok(Outcome::Nothing)
             }
             Self::Status { payment_hash } => Ok(status(&wallet.status(payment_hash).await?)),

@@ -5,12 +5,14 @@ mod rows;
 
 pub use rows::wallet_rows;
 
+use protocol::push::OpenKey;
+
 use crate::LspAddress;
 use crate::wake::read_push;
 
 /// A push's body, and the text of an LSP's address.
 pub fn push_body(data: &[u8]) {
-    let _ = read_push(data);
+    let _ = read_push(data, &OpenKey::derive(&[1; 32]));
     if let Ok(text) = std::str::from_utf8(data)
         && let Ok(address) = text.parse::<LspAddress>()
     {

@@ -7,8 +7,8 @@ use lightning::util::message_signing;
 use notifier::PushGateway;
 use protocol::api::Problem;
 use protocol::api::public::{
-    ChallengeRequest, ChallengeResponse, HealthResponse, LspInfo, RegisterDeviceRequest,
-    RegisterDeviceResponse, registration_text,
+    ChallengeRequest, ChallengeResponse, DeviceTarget, HealthResponse, LspInfo, RegisterDeviceRequest,
+    RegisterDeviceResponse,
 };
 use protocol::wake::WakeReason;
 use serde::Serialize;
@@ -98,14 +98,13 @@ impl Api {
 }
 
 fn signed(node: u8, lsp: u8, challenge: String, token: &str) -> RegisterDeviceRequest {
-    let text = registration_text(&public(lsp), &challenge, "webhook", token);
-    RegisterDeviceRequest {
-        node_id: public(node),
-        challenge,
-        platform: "webhook".into(),
-        token: token.into(),
-        signature: message_signing::sign(text.as_bytes(), &secret(node)),
-    }
+    signed_for(node, lsp, challenge, DeviceTarget::new("webhook", token))
+}
+
+fn signed_for(node: u8, lsp: u8, challenge: String, target: DeviceTarget) -> RegisterDeviceRequest {
+    let mut request = RegisterDeviceRequest::new(public(node), challenge, target);
+    request.signature = message_signing::sign(request.text(&public(lsp)).as_bytes(), &secret(node));
+    request
 }
 
 async fn refused(answer: reqwest::Response, status: StatusCode, kind: &str) -> Problem {
@@ -206,6 +205,34 @@ async fn a_token_that_could_not_be_used_is_refused_at_once() {
     let pigeon = RegisterDeviceRequest { platform: "pigeon".into(), ..api.registration(PHONE, URL).await };
     let problem = refused(api.register(&pigeon).await, StatusCode::BAD_REQUEST, "unknown_platform").await;
     assert!(problem.detail.contains("webhook"), "{}", problem.detail);
+}
+
+#[tokio::test]
+async fn what_belongs_to_another_platform_or_is_no_key_is_refused() {
+    let api = Api::start().await;
+    let target = || DeviceTarget::new("webhook", URL);
+    for (target, kind) in [
+        (DeviceTarget { topic: Some("com.wallet".into()), ..target() }, "token_refused"),
+        (DeviceTarget { environment: Some("sandbox".into()), ..target() }, "token_refused"),
+        (DeviceTarget { environment: Some("moon".into()), ..target() }, "token_refused"),
+        (DeviceTarget { seal_key: Some("00".repeat(32)), ..target() }, "token_refused"),
+        (DeviceTarget { seal_key: Some("hello".into()), ..target() }, "token_refused"),
+        // No credentials are configured.
+        (DeviceTarget::new("apns", "0a".repeat(32)), "unknown_platform"),
+        (DeviceTarget::new("fcm", "a".repeat(100)), "unknown_platform"),
+    ] {
+        let request = signed_for(PHONE, LSP, api.challenge(PHONE).await, target);
+        refused(api.register(&request).await, StatusCode::BAD_REQUEST, kind).await;
+    }
+    assert_eq!(api.devices().await, 0);
+
+    let key = protocol::push::OpenKey::derive(&[1; 32]).seal_key();
+    let sealed = DeviceTarget { seal_key: Some(key.to_string()), ..target() };
+    let request = signed_for(PHONE, LSP, api.challenge(PHONE).await, sealed);
+    let stripped = RegisterDeviceRequest { seal_key: None, ..request.clone() };
+    refused(api.register(&stripped).await, StatusCode::FORBIDDEN, "signature_refused").await;
+    api.register(&request).await.error_for_status().unwrap();
+    assert_eq!(api.db.number("SELECT length(seal_key) AS n FROM device").await, 32);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! The dispatcher's side of the outbox: claim what is due, record what came of it.
 
 use bitcoin::secp256k1::PublicKey;
-use notifier::{PushTarget, Verdict, WakeId};
+use notifier::{GatewayKind, PushTarget, Verdict, WakeId};
 use protocol::api::ledger::PutOff;
 use protocol::wake::{WakeReason, next_attempt};
 use storage::{ReadTx, StorageError, Tx, values};
@@ -11,6 +11,9 @@ use crate::store::devices::{self, Device};
 
 /// How long a claimed wake is left alone: longer than any gateway takes for a push. After a crash it is due again then.
 pub const LEASE_SECONDS: u64 = 20;
+
+/// When a wake is looked at again whose gateway filled up just now, in seconds.
+const FULL_RECHECK_SECONDS: u64 = 1;
 
 /// How long a device is left alone after its gateway said that the operator's settings are wrong.
 const CONFIGURATION_PAUSE_SECONDS: u64 = 300;
@@ -94,6 +97,8 @@ pub struct ClaimedWake {
     pub wake_id: WakeId,
     /// Why.
     pub reason: WakeReason,
+    /// What it is about.
+    pub group: [u8; 32],
     /// When the push becomes pointless, in seconds since 1970.
     pub expires_at: u64,
     /// One for each device.
@@ -133,18 +138,36 @@ pub struct PushOutcome {
     pub answered_ms: u64,
 }
 
-/// Wakes that are due, the longest due first.
+/// Wakes that are due, the longest due first. Those whose devices are all served by gateways that are `full` stay due:
+/// they wait for their own provider, and keep nobody else waiting.
 ///
 /// # Errors
 /// When the database fails or a row cannot be read.
-pub async fn due(tx: &mut ReadTx, now_unix: u64, limit: u32) -> Result<Vec<DueWake>, StoreError> {
-    let rows = tx
-        .fetch_all(
+pub async fn due(
+    tx: &mut ReadTx,
+    now_unix: u64,
+    limit: u32,
+    full: &[GatewayKind],
+) -> Result<Vec<DueWake>, StoreError> {
+    let rows = if full.is_empty() {
+        tx.fetch_all(
             "SELECT id, node_id FROM wake WHERE state = 'open' AND due_at <= $1 AND expires_at > $1 \
              ORDER BY due_at LIMIT $2",
             &[now_unix.try_into()?, limit.into()],
         )
-        .await?;
+        .await?
+    } else {
+        let full = full.iter().map(|kind| format!("|{kind}|")).collect::<String>();
+        tx.fetch_all(
+            "SELECT id, node_id FROM wake WHERE state = 'open' AND due_at <= $1 AND expires_at > $1 \
+             AND (EXISTS (SELECT 1 FROM device WHERE device.node_id = wake.node_id \
+             AND $3 NOT LIKE '%|' || device.platform || '|%') \
+             OR NOT EXISTS (SELECT 1 FROM device WHERE device.node_id = wake.node_id)) \
+             ORDER BY due_at LIMIT $2",
+            &[now_unix.try_into()?, limit.into(), full.into()],
+        )
+        .await?
+    };
     rows.iter().map(|row| Ok(DueWake { id: row.get_i64("id")?, node_id: node_id(row)? })).collect()
 }
 
@@ -175,8 +198,8 @@ pub async fn postpone(tx: &mut Tx, id: i64, due_at: u64, why: Option<PutOff>) ->
     .map(drop)
 }
 
-/// Takes a wake that is due, and records an attempt for each device that may be pushed now. `fresh_id` becomes its opaque
-/// id if it has none.
+/// Takes a wake that is due, and records an attempt for each device that may be pushed now and whose gateway is not `full`.
+/// `fresh_id` becomes its opaque id if it has none.
 ///
 /// # Errors
 /// When the database fails or a row cannot be read.
@@ -186,10 +209,11 @@ pub async fn claim(
     now_unix: u64,
     fresh_id: WakeId,
     limits: &WakeLimits,
+    full: &[GatewayKind],
 ) -> Result<Claim, StoreError> {
     let row = tx
         .fetch_optional(
-            "SELECT wake_id, node_id, reason, gen, expires_at, step, attempts FROM wake \
+            "SELECT wake_id, node_id, reason, wake_group, gen, expires_at, step, attempts FROM wake \
              WHERE id = $1 AND state = 'open' AND due_at <= $2 AND expires_at > $2",
             &[id.into(), now_unix.try_into()?],
         )
@@ -210,7 +234,12 @@ pub async fn claim(
     let mut first: Option<(u64, PutOff)> = None;
     let mut over_budget = false;
     for device in devices {
-        let (at, why) = pushable_at(tx, &device, id, reason, now_unix, limits).await?;
+        let (at, why) = match pushable_at(tx, &device, id, reason, now_unix, limits).await? {
+            (at, _) if at <= now_unix && full.contains(&device.target.kind) => {
+                (now_unix + FULL_RECHECK_SECONDS, PutOff::Lane)
+            }
+            other => other,
+        };
         over_budget |= at > now_unix && why == PutOff::Budget;
         if at <= now_unix {
             ready.push(device);
@@ -251,6 +280,7 @@ pub async fn claim(
         node_id,
         wake_id,
         reason,
+        group: row.get_array("wake_group")?,
         expires_at,
         pushes,
         gen_seen,

@@ -8,7 +8,8 @@ pub(super) mod test;
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use notifier::{GatewayKind, PushTarget, TargetError, UnknownGateway};
+use notifier::{GatewayKind, PushTarget, TargetError, UnknownEnvironment, UnknownGateway};
+use protocol::api::public::DeviceTarget;
 use storage::StorageError;
 
 use super::Inner;
@@ -20,7 +21,7 @@ use crate::store::devices::{ChallengeRefused, DeviceId};
 /// The longest token, in bytes.
 const TOKEN_BYTES_MAX: usize = 2_048;
 
-/// Why a platform and a token are refused.
+/// Why a target is refused.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TokenError {
     #[error("{0}")]
@@ -28,26 +29,42 @@ pub(super) enum TokenError {
     #[error("the token has {0} bytes; it may have 1 to {TOKEN_BYTES_MAX}")]
     Length(usize),
     #[error("{0}")]
+    Environment(#[from] UnknownEnvironment),
+    #[error("the seal_key is no X25519 public key: expected 64 hex digits")]
+    SealKey,
+    #[error("{0}")]
     Token(#[from] TargetError),
 }
 
 impl IntoResponse for TokenError {
     fn into_response(self) -> Response {
         let (kind, title) = match &self {
-            Self::Platform(_) => ("unknown_platform", "The platform is not served"),
-            Self::Length(_) | Self::Token(_) => ("token_refused", "The token cannot be used"),
+            Self::Platform(_) | Self::Token(TargetError::NotServed(_)) => {
+                ("unknown_platform", "The platform is not served")
+            }
+            Self::Length(_) | Self::Environment(_) | Self::SealKey | Self::Token(_) => {
+                ("token_refused", "The token cannot be used")
+            }
         };
         problem(StatusCode::BAD_REQUEST, kind, title, self.to_string())
     }
 }
 
-/// The target that a platform and a token name, if it could ever be pushed to.
-fn target(state: &Inner, platform: &str, token: String) -> Result<PushTarget, TokenError> {
+/// The target that a phone names, if it could ever be pushed to.
+fn target(state: &Inner, target: DeviceTarget, now_unix: u64) -> Result<PushTarget, TokenError> {
+    let DeviceTarget { platform, token, topic, environment, seal_key } = target;
     let kind: GatewayKind = platform.parse()?;
     if token.is_empty() || token.len() > TOKEN_BYTES_MAX {
         return Err(TokenError::Length(token.len()));
     }
-    let target = PushTarget::new(kind, token);
+    let seal_key = seal_key.map(|key| key.parse()).transpose();
+    let target = PushTarget {
+        topic,
+        environment: environment.map(|environment| environment.parse()).transpose()?,
+        seal_key: seal_key.map_err(|_| TokenError::SealKey)?,
+        registered_at: now_unix,
+        ..PushTarget::new(kind, token)
+    };
     state.waker.check(&target)?;
     Ok(target)
 }

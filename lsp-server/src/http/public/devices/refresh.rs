@@ -18,13 +18,13 @@ pub(crate) async fn handle(
     State(state): State<PublicState>,
     Path(id): Path<String>,
     headers: HeaderMap,
-    Body(RefreshDeviceRequest { platform, token }): Body<RefreshDeviceRequest>,
+    Body(request): Body<RefreshDeviceRequest>,
 ) -> Result<Json<RegisterDeviceResponse>, DeviceError> {
-    let subject = refresh_subject(&id, &platform, &token);
+    let subject = refresh_subject(&id, &request.target());
     let owner = authorize(&state.inner, &headers, OwnerAction::RefreshDevice, &subject)?;
     let device_id = device_id(&id)?;
-    let target = target(&state.inner, &platform, token)?;
     let (node_id, now_unix) = (owner.node_id, owner.answered.now_unix);
+    let target = target(&state.inner, request.target(), now_unix)?;
     let limits = state.inner.limits;
     state
         .inner

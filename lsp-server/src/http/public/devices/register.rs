@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use lightning::util::message_signing;
-use protocol::api::public::{RegisterDeviceRequest, RegisterDeviceResponse, registration_text};
+use protocol::api::public::{RegisterDeviceRequest, RegisterDeviceResponse};
 use storage::StorageError;
 
 use super::{TokenError, target};
@@ -28,7 +28,8 @@ enum RegisterDeviceError {
     Challenge(#[from] ChallengeError),
     #[error(
         "the signature is not by this node over this registration: sign \
-         `lightning-rod:register_device:<LSP node id>:<challenge>:<platform>:<SHA256 of the token, hex>` with the node's key"
+         `lightning-rod:register_device:<LSP node id>:<challenge>:<platform>:<SHA256 of the token, hex>`, then `:topic=..`, \
+         `:environment=..`, `:seal_key=..` as far as they are given, with the node's key"
     )]
     Signature,
     #[error("{0}")]
@@ -104,11 +105,11 @@ async fn register(
 
 /// All that can be said without the database, the cheap things first.
 fn check(state: &Inner, request: RegisterDeviceRequest) -> Result<NewDevice, RegisterDeviceError> {
-    let RegisterDeviceRequest { node_id, challenge, platform, token, signature } = request;
-    let target = target(state, &platform, token)?;
     let now_unix = state.clock.now_unix();
+    let text = request.text(&state.node.node_id());
+    let target = target(state, request.target(), now_unix)?;
+    let RegisterDeviceRequest { node_id, challenge, signature, .. } = request;
     let known = state.challenges.check(&node_id, &challenge, now_unix)?;
-    let text = registration_text(&state.node.node_id(), &challenge, target.kind.as_str(), &target.token);
     if signature.len() != SIGNATURE_CHARS || !message_signing::verify(text.as_bytes(), &signature, &node_id) {
         return Err(RegisterDeviceError::Signature);
     }

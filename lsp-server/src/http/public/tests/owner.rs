@@ -48,9 +48,9 @@ impl Api {
     }
 
     async fn refresh(&self, node: u8, device_id: &str, token: &str) -> reqwest::Response {
-        let subject = refresh_subject(device_id, "webhook", token);
+        let request = RefreshDeviceRequest::new(DeviceTarget::new("webhook", token));
+        let subject = refresh_subject(device_id, &request.target());
         let authorization = self.authorization(node, OwnerAction::RefreshDevice, &subject).await;
-        let request = RefreshDeviceRequest { platform: "webhook".into(), token: token.into() };
         let url = format!("{}/v1/devices/{device_id}", self.base);
         self.client.put(url).header(header::AUTHORIZATION, authorization).json(&request).send().await.unwrap()
     }

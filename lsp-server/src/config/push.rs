@@ -1,0 +1,337 @@
+//! `[push]`: which providers are pushed through, and as whom.
+
+use std::path::{Path, PathBuf};
+
+use notifier::apns::{ApnsApp, ApnsKey, PRODUCTION_URL, SANDBOX_URL};
+use notifier::fcm::{FCM_URL, ServiceAccount};
+use notifier::{RootCertificates, Url};
+use toml::Value;
+
+use super::edge;
+use super::error::ConfigMistake;
+use super::setting::{Setting, Settings};
+use crate::store::devices::DeviceLimits;
+use crate::store::wakes::WakeLimits;
+
+/// Pushes to one provider that are under way at once.
+const IN_FLIGHT_PER_PROVIDER: u32 = 256;
+/// Apple's connections take a thousand streams.
+const IN_FLIGHT_PER_PROVIDER_MAX: u32 = 1_000;
+
+/// `[push]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PushConfig {
+    /// For development only: webhooks may be plain HTTP and point into private networks.
+    pub allow_private_addresses: bool,
+    /// How many devices may be registered.
+    pub devices: DeviceLimits,
+    /// How often a device may be pushed.
+    pub wakes: WakeLimits,
+    /// Pushes to one provider that are under way at once: a slow one keeps the others waiting for nothing.
+    pub in_flight_per_provider_max: u32,
+    /// A PEM file with certificates that are trusted beside the system's.
+    pub extra_root_certificates: Option<PathBuf>,
+    /// `[push.apns]`; `None` without an app.
+    pub apns: Option<ApnsConfig>,
+    /// `[push.fcm]`; `None` without a service account.
+    pub fcm: Option<FcmConfig>,
+}
+
+/// `[push.apns]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApnsConfig {
+    /// The apps that are pushed to, at least one.
+    pub apps: Vec<ApnsAppConfig>,
+    /// Apple's endpoint for released apps.
+    pub production_url: Url,
+    /// Apple's endpoint for development builds.
+    pub sandbox_url: Url,
+}
+
+/// One app of `push.apns.apps`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ApnsAppConfig {
+    /// The app's bundle id.
+    pub bundle_id: String,
+    /// The `.p8` that signs for its team.
+    pub key_file: PathBuf,
+    /// That key's id.
+    pub key_id: String,
+    /// The team's id.
+    pub team_id: String,
+}
+
+/// `[push.fcm]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FcmConfig {
+    /// The key file of a service account of the Firebase project.
+    pub service_account_file: PathBuf,
+    /// Google's endpoint.
+    pub url: Url,
+    /// Where access tokens come from, if not from where the key file says.
+    pub token_url: Option<Url>,
+}
+
+/// What the files hold that [`PushConfig`] names.
+#[derive(Debug)]
+pub struct PushCredentials {
+    /// From `push.extra_root_certificates`.
+    pub roots: RootCertificates,
+    /// From `push.apns.apps`.
+    pub apps: Vec<ApnsApp>,
+    /// From `push.fcm.service_account_file`.
+    pub service_account: Option<ServiceAccount>,
+}
+
+impl PushConfig {
+    /// Reads every file that it names.
+    ///
+    /// # Errors
+    /// Every file that cannot be used, with what to do about it.
+    pub fn credentials(&self) -> Result<PushCredentials, Vec<ConfigMistake>> {
+        let mut mistakes = Vec::new();
+        let mut credentials =
+            PushCredentials { roots: RootCertificates::default(), apps: Vec::new(), service_account: None };
+        if let Some(path) = &self.extra_root_certificates {
+            let read = |pem: &[u8]| RootCertificates::from_pem(pem);
+            if let Some(roots) = load("push.extra_root_certificates", path, read, &mut mistakes) {
+                credentials.roots = roots;
+            }
+        }
+        for app in self.apns.iter().flat_map(|apns| &apns.apps) {
+            let read = |p8: &[u8]| ApnsKey::new(p8, &app.key_id, &app.team_id);
+            if let Some(key) = load("push.apns.apps", &app.key_file, read, &mut mistakes) {
+                credentials.apps.push(ApnsApp { bundle_id: app.bundle_id.clone(), key: key.into() });
+            }
+        }
+        if let Some(fcm) = &self.fcm {
+            let (setting, path) = ("push.fcm.service_account_file", &fcm.service_account_file);
+            credentials.service_account = load(setting, path, ServiceAccount::from_json, &mut mistakes);
+        }
+        if mistakes.is_empty() { Ok(credentials) } else { Err(mistakes) }
+    }
+}
+
+fn load<T, E: std::error::Error + 'static>(
+    setting: &str,
+    path: &Path,
+    read: impl FnOnce(&[u8]) -> Result<T, E>,
+    mistakes: &mut Vec<ConfigMistake>,
+) -> Option<T> {
+    let what = match std::fs::read(path) {
+        Ok(bytes) => match read(&bytes) {
+            Ok(value) => return Some(value),
+            Err(error) => crate::error::with_causes(&error),
+        },
+        Err(error) => format!("cannot be read: {error}"),
+    };
+    mistakes
+        .push(ConfigMistake { setting: setting.to_owned(), message: format!("{}: {what}", path.display()) });
+    None
+}
+
+/// Relative paths lie in the data directory, wherever the server is started from.
+pub(super) fn read(settings: &mut Settings, data_dir: &Path) -> PushConfig {
+    let config = PushConfig {
+        allow_private_addresses: settings.or("push.allow_private_addresses", false),
+        devices: edge::devices(settings),
+        wakes: edge::wakes(settings),
+        in_flight_per_provider_max: settings.or("push.in_flight_per_provider_max", IN_FLIGHT_PER_PROVIDER),
+        extra_root_certificates: settings
+            .optional::<String>("push.extra_root_certificates")
+            .map(|path| data_dir.join(path)),
+        apns: apns(settings, data_dir),
+        fcm: fcm(settings, data_dir),
+    };
+    settings.check(
+        "push.in_flight_per_provider_max",
+        (1..=IN_FLIGHT_PER_PROVIDER_MAX).contains(&config.in_flight_per_provider_max),
+        || format!("expected 1 to {IN_FLIGHT_PER_PROVIDER_MAX}"),
+    );
+    config
+}
+
+fn apns(settings: &mut Settings, data_dir: &Path) -> Option<ApnsConfig> {
+    let mut apps: Vec<ApnsAppConfig> = settings.or("push.apns.apps", Vec::new());
+    let production_url = url(settings, "push.apns.production_url", PRODUCTION_URL);
+    let sandbox_url = url(settings, "push.apns.sandbox_url", SANDBOX_URL);
+    for app in &mut apps {
+        app.key_file = data_dir.join(&app.key_file);
+    }
+    let bundles: std::collections::BTreeSet<_> = apps.iter().map(|app| &app.bundle_id).collect();
+    settings.check("push.apns.apps", bundles.len() == apps.len(), || "names a bundle id twice".to_owned());
+    let is_bundle = |bundle: &str| {
+        !bundle.is_empty()
+            && bundle.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'))
+    };
+    settings.check("push.apns.apps", apps.iter().all(|app| is_bundle(&app.bundle_id)), || {
+        "has a bundle_id that is none: expected letters, digits, dots and hyphens".to_owned()
+    });
+    (!apps.is_empty()).then_some(ApnsConfig {
+        apps,
+        production_url: production_url?,
+        sandbox_url: sandbox_url?,
+    })
+}
+
+fn fcm(settings: &mut Settings, data_dir: &Path) -> Option<FcmConfig> {
+    let file = settings.optional::<String>("push.fcm.service_account_file");
+    let fcm_url = url(settings, "push.fcm.url", FCM_URL);
+    let token_url = settings.optional("push.fcm.token_url");
+    Some(FcmConfig { service_account_file: data_dir.join(file?), url: fcm_url?, token_url })
+}
+
+fn url(settings: &mut Settings, key: &'static str, default: &str) -> Option<Url> {
+    settings.optional(key).or_else(|| Url::from_text(default))
+}
+
+impl Setting for Url {
+    const EXPECTED: &'static str = "an https URL without user, password and query";
+
+    fn from_text(text: &str) -> Option<Self> {
+        text.parse::<Url>().ok().filter(|url| {
+            url.scheme() == "https"
+                && url.username().is_empty()
+                && url.password().is_none()
+                && url.query().is_none()
+                && url.fragment().is_none()
+        })
+    }
+}
+
+impl Setting for Vec<ApnsAppConfig> {
+    const EXPECTED: &'static str = "a list of apps, such as \
+         [{ bundle_id = \"com.example.wallet\", key_file = \"AuthKey_ABC123DEFG.p8\", key_id = \"ABC123DEFG\", \
+         team_id = \"DEF123GHIJ\" }]";
+
+    /// `bundle_id=A,key_file=B,key_id=C,team_id=D`, several with `;` between them.
+    fn from_text(text: &str) -> Option<Self> {
+        let apps = text.split(';').map(str::trim).filter(|app| !app.is_empty());
+        apps.map(|app| {
+            let pairs = app
+                .split(',')
+                .map(|pair| pair.split_once('=').map(|(key, value)| (key.trim(), value.trim())));
+            one_app(pairs.collect::<Option<Vec<_>>>()?)
+        })
+        .collect()
+    }
+
+    fn from_toml(value: &Value) -> Option<Self> {
+        let apps = value.as_array()?.iter();
+        apps.map(|app| {
+            let pairs = app.as_table()?.iter().map(|(key, value)| Some((key.as_str(), value.as_str()?)));
+            one_app(pairs.collect::<Option<Vec<_>>>()?)
+        })
+        .collect()
+    }
+}
+
+/// Each of the four once, and nothing else.
+fn one_app(pairs: Vec<(&str, &str)>) -> Option<ApnsAppConfig> {
+    let mut app = ApnsAppConfig::default();
+    if pairs.len() != 4 {
+        return None;
+    }
+    for (key, value) in pairs {
+        match key {
+            "bundle_id" => app.bundle_id = value.to_owned(),
+            "key_file" => app.key_file = value.into(),
+            "key_id" => app.key_id = value.to_owned(),
+            "team_id" => app.team_id = value.to_owned(),
+            _ => return None,
+        }
+    }
+    let is_whole = !app.bundle_id.is_empty()
+        && !app.key_file.as_os_str().is_empty()
+        && !app.key_id.is_empty()
+        && !app.team_id.is_empty();
+    is_whole.then_some(app)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Config, ConfigError};
+
+    const BASE: &str = "network = \"regtest\"\n[bitcoind]\nrpc_url = \"http://127.0.0.1:1\"\nrpc_user = \"u\"\n\
+                        rpc_password = \"p\"\n";
+
+    fn parse(push: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let environment = environment.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        Config::parse("/data".as_ref(), &format!("{BASE}{push}"), environment)
+    }
+
+    const APPS: &str = "[push.apns]\napps = [{ bundle_id = \"com.a\", key_file = \"a.p8\", key_id = \"ABC123DEFG\", \
+                        team_id = \"DEF123GHIJ\" }]\n";
+
+    #[test]
+    fn providers_come_from_the_file_or_from_the_environment() {
+        let none = parse("", &[]).unwrap().push;
+        assert_eq!((none.apns, none.fcm), (None, None));
+        let file =
+            parse(&format!("{APPS}[push.fcm]\nservice_account_file = \"/keys/fcm.json\""), &[]).unwrap();
+        let apns = file.push.apns.clone().unwrap();
+        assert_eq!(apns.apps[0].key_file.to_str(), Some("/data/a.p8"), "relative to the data directory");
+        assert_eq!(apns.production_url.as_str(), "https://api.push.apple.com/");
+        assert_eq!(file.push.fcm.clone().unwrap().service_account_file.to_str(), Some("/keys/fcm.json"));
+        let environment = parse(
+            "",
+            &[
+                (
+                    "LSP__PUSH__APNS__APPS",
+                    "bundle_id=com.a,key_file=a.p8,key_id=ABC123DEFG,team_id=DEF123GHIJ;",
+                ),
+                ("LSP__PUSH__FCM__SERVICE_ACCOUNT_FILE", "/keys/fcm.json"),
+            ],
+        )
+        .unwrap();
+        assert_eq!(environment.push, file.push);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (push, expected) in [
+            ("[push.apns]\napps = [{ bundle_id = \"com.a\" }]", "push.apns.apps: expected a list of apps"),
+            ("[push.apns]\napp = []", "push.apns.app: is unknown; did you mean push.apns.apps?"),
+            ("[push.apsn]\napps = []", "push.apsn: is unknown"),
+            ("[push.apns]\nproduction_url = \"http://a\"", "push.apns.production_url: expected an https URL"),
+            ("[push]\nin_flight_per_provider_max = 0", "push.in_flight_per_provider_max: expected 1 to 1000"),
+        ] {
+            let ConfigError::Mistakes { mistakes, .. } = parse(push, &[]).unwrap_err() else {
+                panic!("{push}")
+            };
+            assert_eq!(mistakes.len(), 1, "{mistakes:?}");
+            assert!(mistakes[0].to_string().starts_with(expected), "{}", mistakes[0]);
+        }
+    }
+
+    #[test]
+    fn every_file_that_cannot_be_used_is_named_with_a_remedy() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path.display().to_string()
+        };
+        let wrong_p8 = write("a.p8", "-----BEGIN CERTIFICATE-----\nsecret\n-----END CERTIFICATE-----\n");
+        let broken = write("fcm.json", "{\"private_key\":\"secret");
+        let config = parse(
+            "",
+            &[
+                (
+                    "LSP__PUSH__APNS__APPS",
+                    &format!("bundle_id=com.a,key_file={wrong_p8},key_id=ABC123DEFG,team_id=DEF123GHIJ"),
+                ),
+                ("LSP__PUSH__FCM__SERVICE_ACCOUNT_FILE", &broken),
+                ("LSP__PUSH__EXTRA_ROOT_CERTIFICATES", "missing.pem"),
+            ],
+        )
+        .unwrap();
+        let mistakes: Vec<_> =
+            config.push.credentials().unwrap_err().iter().map(ToString::to_string).collect();
+        assert_eq!(mistakes.len(), 3, "{mistakes:?}");
+        assert!(mistakes[0].contains("/data/missing.pem: cannot be read"), "{}", mistakes[0]);
+        assert!(mistakes[1].contains("AuthKey_"), "{}", mistakes[1]);
+        assert!(mistakes[2].contains("Generate new private key"), "{}", mistakes[2]);
+        assert!(!mistakes.concat().contains("secret"));
+    }
+}

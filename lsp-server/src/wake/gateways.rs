@@ -1,0 +1,49 @@
+//! The gateways that the config asks for.
+
+use std::sync::Arc;
+
+use node::Node;
+use notifier::{
+    Ambient, ApnsGateway, ClientError, FcmGateway, ProviderClient, ProviderClientConfig, PushGateway,
+    UnifiedPushGateway, UrlClient, UrlClientConfig, WebhookGateway,
+};
+
+use crate::clock::Clock;
+use crate::config::{PushConfig, PushCredentials};
+
+/// Webhooks and UnifiedPush always, APNs and FCM with credentials.
+///
+/// # Errors
+/// When there is no TLS.
+pub fn gateways(
+    config: &PushConfig,
+    credentials: PushCredentials,
+    node: Arc<Node>,
+    clock: Arc<dyn Clock>,
+) -> Result<Vec<Arc<dyn PushGateway>>, ClientError> {
+    let ambient = Ambient::new(move || clock.now_unix(), move || node.random_bytes());
+    let urls = UrlClient::new(&UrlClientConfig {
+        allow_private_addresses: config.allow_private_addresses,
+        extra_root_certificates: credentials.roots.clone(),
+        ..UrlClientConfig::default()
+    })?;
+    let client = ProviderClient::new(&ProviderClientConfig {
+        extra_root_certificates: credentials.roots,
+        ..ProviderClientConfig::default()
+    })?;
+    let mut gateways: Vec<Arc<dyn PushGateway>> = vec![
+        Arc::new(UnifiedPushGateway::new(urls.clone(), ambient.clone())),
+        Arc::new(WebhookGateway::new(urls, ambient.clone())),
+    ];
+    if let Some(apns) = &config.apns {
+        let (production, sandbox) = (apns.production_url.clone(), apns.sandbox_url.clone());
+        let gateway =
+            ApnsGateway::new(client.clone(), &credentials.apps, production, sandbox, ambient.clone());
+        gateways.push(Arc::new(gateway));
+    }
+    if let (Some(fcm), Some(account)) = (&config.fcm, credentials.service_account) {
+        let gateway = FcmGateway::new(client, account, &fcm.url, fcm.token_url.clone(), ambient);
+        gateways.push(Arc::new(gateway));
+    }
+    Ok(gateways)
+}
