@@ -30,6 +30,9 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Failure> {
     println!("lightning-rod: a payment between two phones that are never online together.");
     timeline.chapter("The stage: a regtest chain, the LSPs, two phones");
     let mut progress = |text: &str| timeline.tell("", text);
+    if !options.keep {
+        progress("the payer has an iPhone (APNs), the payee an Android phone (FCM, sealed to its wallet)");
+    }
     let stage = Stage::new_with_progress(setup(options), &mut progress).await?;
     let before = stage.balances().await?;
     timeline.tell("", &format!("ready; open: {}", open_channels(&stage, parts)));
@@ -56,6 +59,8 @@ fn setup(options: Options) -> Setup {
     let channels = u64::from(options.parts);
     let carried_sat = channels * PAYER_CHANNEL_SAT;
     let mut setup = Setup::lsps(options.lsps.into());
+    // What is left running has webhooks: the fakes of Apple's and Google's services end with this program.
+    setup.providers = !options.keep;
     setup.payer_channels_sat = vec![PAYER_CHANNEL_SAT; options.parts.into()];
     setup.payee_channel_sat = carried_sat + 2_000_000;
     // Routes use a small share of a public channel only.

@@ -37,6 +37,7 @@ pub(crate) fn count(number: usize, what: &str) -> String {
 /// Why a push was sent.
 pub(crate) fn push(reason: &str) -> &str {
     match reason {
+        tests::phone::SEALED => "only the wallet can read why",
         "onion_message" => "a message waits in the LSP's mailbox",
         "payment_incoming" => "a payment waits to be let in",
         "payment_settled" => "your payment was taken; come and settle it",

@@ -9,22 +9,41 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::failure::Failure;
+use crate::fakes::Taken;
 use crate::process::Process;
 use crate::wait::{Seen, wait_until};
 use crate::wallet::{Line, Run, Wallet};
 
 pub mod webhook;
 
-/// A push as it came in over HTTP.
+/// A push as it came in.
 #[derive(Clone, Debug)]
 pub struct Push {
     /// When.
     pub at: Instant,
     /// What it said.
     pub body: PushBody,
-    /// Its whole length, which must not depend on what it says.
-    pub bytes: usize,
+    /// As the app gets it: its length must not depend on what it says.
+    pub raw: String,
+    /// It came to the phone's webhook.
+    pub by_webhook: bool,
 }
+
+impl Push {
+    /// Reads what the app gets. Of a sealed push only the wallet can tell more than that it is one.
+    pub(crate) fn read(at: Instant, raw: String, by_webhook: bool) -> Option<Self> {
+        let sealed = || PushBody { reason: SEALED.to_owned(), id: String::new(), expires_at: 0 };
+        let value: Value = serde_json::from_str(&raw).ok()?;
+        let body = match value.get("sealed") {
+            Some(_) => sealed(),
+            None => serde_json::from_value(value).ok()?,
+        };
+        Some(Self { at, body, raw, by_webhook })
+    }
+}
+
+/// The reason of a push that only the wallet can read.
+pub const SEALED: &str = "sealed";
 
 /// What a push says; `padding` aside.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
@@ -106,16 +125,19 @@ impl Shared {
             self.changed.notified().await;
             loop {
                 let turn = self.process.lock().await;
-                {
+                let body = {
                     let mut state = self.state();
                     if !state.rung || state.out_of_coverage {
                         break;
                     }
                     state.rung = false;
-                }
+                    state.pushes.last().map(|push| push.raw.clone()).unwrap_or_default()
+                };
                 self.tell(&Happening::Woken);
-                let outcome =
-                    self.wallet.follow(&["wake"], |line| self.tell(&Happening::Said(line.clone()))).await;
+                let outcome = self
+                    .wallet
+                    .follow(&["wake", "--push", &body], |line| self.tell(&Happening::Said(line.clone())))
+                    .await;
                 drop(turn);
                 match outcome {
                     Ok(run) => {
@@ -170,6 +192,20 @@ impl Phone {
     /// Where pushes go.
     pub fn webhook_url(&self) -> &str {
         &self.url
+    }
+
+    /// What a push service calls for every push that it took for this phone.
+    pub fn receiver(&self) -> impl Fn(&Taken) + Send + Sync + 'static {
+        let shared = Arc::clone(&self.shared);
+        move |taken| match Push::read(taken.at, taken.push.clone(), false) {
+            Some(push) => shared.pushed(push),
+            None => shared.state().failure = Some(format!("no app could read the push {:?}", taken.push)),
+        }
+    }
+
+    /// How many pushes came to its webhook.
+    pub fn webhook_pushes(&self) -> usize {
+        self.shared.state().pushes.iter().filter(|push| push.by_webhook).count()
     }
 
     /// The port that it listens on for pushes.

@@ -40,11 +40,12 @@ pub async fn serve(
 }
 
 fn receive(body: &Bytes, on_push: &impl Fn(Push)) -> StatusCode {
-    match serde_json::from_slice(body) {
-        Ok(message) => {
-            on_push(Push { at: Instant::now(), body: message, bytes: body.len() });
+    let raw = String::from_utf8(body.to_vec()).ok();
+    match raw.and_then(|raw| Push::read(Instant::now(), raw, true)) {
+        Some(push) => {
+            on_push(push);
             StatusCode::OK
         }
-        Err(_) => StatusCode::BAD_REQUEST,
+        None => StatusCode::BAD_REQUEST,
     }
 }

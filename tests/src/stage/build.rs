@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{CONFIRMATIONS, FEES, Setup, Stage};
+use super::{CONFIRMATIONS, FEES, Providers, Setup, Stage};
 use crate::bitcoind::Bitcoind;
 use crate::failure::Failure;
 use crate::folder::Folder;
@@ -23,10 +23,18 @@ pub(super) async fn build(setup: Setup, progress: &mut dyn FnMut(&str)) -> Resul
     progress("starting bitcoind and mining the first blocks");
     let bitcoind = Bitcoind::start(&folder.path().join("bitcoind"), progress).await?;
 
+    let providers = if setup.providers {
+        progress("starting Apple's and Google's push services (fakes)");
+        Some(Providers::start(folder.path()).await?)
+    } else {
+        None
+    };
+    let provided = providers.iter().flat_map(Providers::settings);
+    let settings: Vec<(&str, &str)> = setup.lsp_settings.iter().copied().chain(provided).collect();
     let mut lsps = Vec::new();
     for (name, fees) in ["lsp_a", "lsp_b"].into_iter().zip(FEES).take(setup.lsps) {
         progress(&format!("starting {name}"));
-        lsps.push(Lsp::start_new(name, folder.path(), &bitcoind, fees, &setup.lsp_settings).await?);
+        lsps.push(Lsp::start_new(name, folder.path(), &bitcoind, fees, &settings).await?);
     }
     let (Some(payers_lsp), Some(payees_lsp)) = (lsps.first(), lsps.last()) else {
         return Err(Failure::wrong("a stage needs an LSP"));
@@ -93,10 +101,15 @@ pub(super) async fn build(setup: Setup, progress: &mut dyn FnMut(&str)) -> Resul
     }
 
     progress("registering the phones for pushes");
-    for phone in [&payer, &payee] {
-        phone.ask(&["register", "--webhook", phone.webhook_url()]).await?;
+    match &providers {
+        Some(providers) => providers.hand_out(&payer, &payee).await?,
+        None => {
+            for phone in [&payer, &payee] {
+                phone.ask(&["register", "--webhook", phone.webhook_url()]).await?;
+            }
+        }
     }
-    Ok(Stage { bitcoind, lsps, payer, payee, ready: Instant::now(), logs, folder })
+    Ok(Stage { bitcoind, lsps, payer, payee, providers, ready: Instant::now(), logs, folder })
 }
 
 async fn fund_lsp(bitcoind: &Bitcoind, lsp: &Lsp, capacity_sat: u64) -> Result<(), Failure> {

@@ -16,9 +16,11 @@ use crate::wallet::Run;
 mod balances;
 mod build;
 mod keep;
+mod providers;
 
 pub use balances::Balances;
 pub use keep::Kept;
+pub use providers::Providers;
 
 /// How long a payment, or a wake, may take on a machine that may be busy.
 pub const PAYMENT_TIMEOUT: Duration = Duration::from_secs(90);
@@ -38,6 +40,9 @@ pub struct Setup {
     pub lsps_channel_sat: u64,
     /// Settings for all LSPs, such as `("payee.wait_secs", "5")`.
     pub lsp_settings: Vec<(&'static str, &'static str)>,
+    /// The payer has an iPhone and the payee an Android phone, and Apple's and Google's services bring the pushes. Without
+    /// it both phones have webhooks.
+    pub providers: bool,
 }
 
 impl Default for Setup {
@@ -49,6 +54,7 @@ impl Default for Setup {
             payee_share_sat: 500_000,
             lsps_channel_sat: 12_000_000,
             lsp_settings: Vec::new(),
+            providers: false,
         }
     }
 }
@@ -62,6 +68,12 @@ impl Setup {
     /// With this many channels of the payer.
     pub fn payer_channels(mut self, count: usize) -> Self {
         self.payer_channels_sat = vec![1_000_000; count];
+        self
+    }
+
+    /// With an iPhone, an Android phone, and who brings their pushes.
+    pub fn with_providers(mut self) -> Self {
+        self.providers = true;
         self
     }
 
@@ -82,6 +94,8 @@ pub struct Stage {
     pub payer: Phone,
     /// Who is paid.
     pub payee: Phone,
+    /// With [`Setup::providers`].
+    providers: Option<Providers>,
     /// When all was up.
     pub ready: Instant,
     /// Shown unless [`Stage::finish`] is reached.
@@ -126,6 +140,15 @@ impl Stage {
     /// The payee's LSP, which may be the same.
     pub fn payees_lsp(&self) -> &Lsp {
         &self.lsps[self.lsps.len() - 1]
+    }
+
+    /// Apple's and Google's services.
+    ///
+    /// # Errors
+    ///
+    /// When the stage was set up without.
+    pub fn providers(&self) -> Result<&Providers, Failure> {
+        self.providers.as_ref().ok_or_else(|| Failure::wrong("the stage has no push providers"))
     }
 
     /// To stop, kill and start the payer's LSP.
