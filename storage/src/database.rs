@@ -3,13 +3,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::BoxFuture;
 use sqlx::sqlite::{SqlitePool, SqliteSynchronous};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::files::Files;
 use crate::lease::Lease;
+use crate::session::Session;
 use crate::writer::{self, AppTransaction, Job, Shared, State};
 use crate::{
-    Commit, DatabaseUrl, Failure, Kv, MigrationSet, ReadTx, Stats, StorageError, Tx, migration, sqlite,
+    Commit, DatabaseUrl, Failure, Kv, MigrationSet, ReadTx, Stats, StorageError, Trouble, Tx, migration,
+    sqlite,
 };
+
+/// Writes that may wait before [`Database::submit`] refuses more: some ten batches.
+const QUEUED_MAX: u64 = 10_000;
 
 /// An open database: the handle to its writer and its readers. Clones are the same database.
 ///
@@ -66,15 +72,22 @@ impl Database {
         sqlite::create(&path)?;
         let mut connection = sqlite::connect_writer(&path, synchronous).await?;
         migration::run(&mut connection, sets).await?;
+        sqlite::be_impatient(&mut connection).await?;
         let readers = sqlite::connect_readers(&path).await?;
+        let watcher = sqlite::connect_watcher(&path).await?;
+        let files = Files::of(&path).map_err(|source| StorageError::Open { path, source })?;
 
         let (queue, jobs) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared::default());
-        writer::spawn(Tx::new(connection), jobs, shared.clone(), lease.clone());
+        let session = Session::new(connection, watcher, files, shared.clone());
+        writer::spawn(Tx::new(session), jobs, shared.clone(), lease.clone());
         Ok(Self { inner: Arc::new(Inner { queue, readers, shared, lease: Mutex::new(Some(lease)) }) })
     }
 
     /// Queues a transaction. The order of the calls is the order of the commits, together with the writes of [`Database::kv`].
+    ///
+    /// It is refused at once, and not queued, while the database is in [`trouble`](Database::trouble)
+    /// ([`StorageError::Trouble`]) or while too much waits already ([`StorageError::Overloaded`]).
     ///
     /// Its `Err` rolls back itself only. Either answer comes after the commit of the batch, so that what was read from
     /// writes queued before is durable too. `name` is for logs.
@@ -95,11 +108,18 @@ impl Database {
         E: From<StorageError> + Send + 'static,
         F: for<'a> FnOnce(&'a mut Tx) -> BoxFuture<'a, Result<T, E>> + Send + 'static,
     {
+        if let Some(kind) = self.inner.shared.trouble.kind() {
+            return Commit::refused(StorageError::Trouble(kind).into());
+        }
+        if self.stats().queued >= QUEUED_MAX {
+            return Commit::refused(StorageError::Overloaded.into());
+        }
         self.enqueue_transaction(name, body, None)
     }
 
     /// Queues a transaction that later writes rely on: if it gives `Err` then nothing after it is committed, and
-    /// the database has [`failed`](Database::failed).
+    /// the database has [`failed`](Database::failed). It is never refused: whoever calls this sees to it that no stranger can
+    /// make it be called without end while the database is in [`trouble`](Database::trouble).
     ///
     /// For rows that an LDK event asks for: the handler may queue them and return at once, since LDK's own write that
     /// forgets the event is queued behind them. The reason is logged with the failure, by the `Display` of `E`.
@@ -145,8 +165,6 @@ impl Database {
         E: From<StorageError>,
         F: for<'a> FnOnce(&'a mut ReadTx) -> BoxFuture<'a, Result<T, E>>,
     {
-        #[cfg(feature = "faults")]
-        let _turn = self.faults().turn().await;
         let transaction = self.inner.readers.begin().await.map_err(StorageError::from)?;
         let mut tx = ReadTx::new(transaction);
         let result = writer::watched(name, body(&mut tx)).await;
@@ -167,6 +185,18 @@ impl Database {
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.inner.shared.counters.read()
+    }
+
+    /// Why the database cannot be written for now, if it cannot. What was taken waits, and nothing of it is acknowledged.
+    #[must_use]
+    pub fn trouble(&self) -> Option<Trouble> {
+        self.inner.shared.trouble.current()
+    }
+
+    /// Changes with [`Database::trouble`].
+    #[must_use]
+    pub fn watch_trouble(&self) -> watch::Receiver<Option<Trouble>> {
+        self.inner.shared.trouble.subscribe()
     }
 
     /// Resolves if a batch could not be committed, and never otherwise. The process must then stop: nothing is

@@ -1,6 +1,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::TroubleKind;
+
 /// What can go wrong with the database. No variant's text holds a value that was stored.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
@@ -55,6 +57,15 @@ pub enum StorageError {
     #[error("the transaction `{name}` panicked")]
     Panicked { name: &'static str },
 
+    /// The database cannot be written for now, and takes no new work: nothing was queued. See
+    /// [`Database::trouble`](crate::Database::trouble).
+    #[error("the database cannot be written for now: {0}")]
+    Trouble(TroubleKind),
+
+    /// So much waits to be written that no new work is taken: nothing was queued.
+    #[error("too much waits to be written")]
+    Overloaded,
+
     /// The batch with this write was not committed, and the writer has ended.
     #[error("the write was not committed")]
     NotCommitted(#[source] Failure),
@@ -90,13 +101,26 @@ impl From<sqlx::Error> for StorageError {
 /// Why the writer has ended without being told to. The process must stop: see [`Database::failed`](crate::Database::failed).
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Failure {
-    /// The disk is full or broken, or a constraint was checked only at the commit.
+    /// The file is damaged, or a constraint was checked only at the commit. What may pass is a
+    /// [`Trouble`](crate::Trouble) instead.
     #[error("the database refused a batch of writes")]
     Database(#[source] Arc<sqlx::Error>),
 
     /// A transaction given to [`Database::submit_required`](crate::Database::submit_required) was refused.
     #[error("the transaction `{name}`, which later writes rely on, failed: {reason}")]
     Required { name: &'static str, reason: String },
+
+    /// The name of the database, or of its log, means another file than the one that is open.
+    #[error("{} was replaced by another file while the database was open", path.display())]
+    Replaced { path: PathBuf },
+
+    /// The lease's file is another one: another process may have the database.
+    #[error("the lease {} was replaced by another file: another process may use the database", path.display())]
+    LeaseLost { path: PathBuf },
+
+    /// Another connection has written to the database while a batch waited to be written again.
+    #[error("somebody else wrote to the database while it was in trouble")]
+    Changed,
 
     /// The writer's task was dropped, with its runtime for instance.
     #[error("the writer was torn down")]

@@ -80,7 +80,6 @@ impl DatabaseError for Fault {
 #[derive(Clone, Default)]
 pub struct Faults {
     state: Arc<Mutex<State>>,
-    pub(crate) kill: crate::kill::Kill,
 }
 
 #[derive(Default)]
@@ -116,9 +115,7 @@ impl Faults {
         self.with(|state| state.cut = true);
     }
 
-    /// Whether it is cut off.
-    #[must_use]
-    pub fn is_cut(&self) -> bool {
+    pub(crate) fn is_cut(&self) -> bool {
         self.with(|state| state.cut)
     }
 

@@ -1,5 +1,5 @@
 use std::fs::{File, TryLockError};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::StorageError;
 use crate::sqlite::owner_only;
@@ -12,11 +12,17 @@ pub(crate) struct Lease {
     _locked: File,
 }
 
+/// Where the lease on a database lies.
+pub(crate) fn path(database: &Path) -> PathBuf {
+    let mut path = database.as_os_str().to_owned();
+    path.push(".lock");
+    path.into()
+}
+
 impl Lease {
     pub(crate) fn take(database: &Path) -> Result<Self, StorageError> {
-        let mut path = database.as_os_str().to_owned();
-        path.push(".lock");
-        let open = |source| StorageError::Open { path: path.clone().into(), source };
+        let path = path(database);
+        let open = |source| StorageError::Open { path: path.clone(), source };
         let file = owner_only().open(&path).map_err(open)?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _locked: file }),

@@ -6,8 +6,10 @@
 //! many callers. What is durable is always a prefix of what was queued.
 //!
 //! A call enqueues at once, even if the [`Commit`] it returns is dropped; the [`Commit`] resolves once the batch is on
-//! disk. A batch that cannot be committed ends the writer for good ([`Database::failed`]): what would follow might rest
-//! on writes that are lost, so the process has to stop and start again from what the disk says.
+//! disk. A disk that is full, takes no writes or answers with errors, and a file that is locked or gone, are a
+//! [`Trouble`]: nothing is acknowledged, [`Database::submit`] refuses new work, and the batch is done again until it is
+//! committed. A batch that can never be committed ends the writer for good ([`Database::failed`]): what would follow
+//! might rest on writes that are lost, so the process has to stop and start again from what the disk says.
 //!
 //! Reads ([`Database::read`], [`Kv::read`]) have a pool of their own and never wait for the writer.
 //!
@@ -19,14 +21,15 @@ mod database;
 mod error;
 #[cfg(feature = "faults")]
 pub mod faults;
-#[cfg(feature = "faults")]
-mod kill;
+mod files;
 mod kv;
 mod lease;
 mod migration;
 mod row;
+mod session;
 mod sqlite;
 mod stats;
+mod trouble;
 mod tx;
 mod url;
 mod value;
@@ -41,6 +44,7 @@ pub use kv::Kv;
 pub use migration::{Migration, MigrationSet};
 pub use row::Row;
 pub use stats::Stats;
+pub use trouble::{Trouble, TroubleKind};
 pub use tx::{ReadTx, Tx};
 pub use url::{DatabaseUrl, DatabaseUrlError};
 pub use value::Value;

@@ -19,6 +19,9 @@ const READERS_MAX: u32 = 4;
 /// For an operator's own look into the file; nobody else writes.
 const BUSY_SECONDS_MAX: u64 = 30;
 
+/// How long the writer waits for another's lock before it says that it is in trouble, in milliseconds.
+const WRITER_PATIENCE: &str = "PRAGMA busy_timeout = 1000";
+
 /// At 4,096 bytes each: fewer, larger checkpoints than SQLite's 1,000, since every one costs two more fsyncs.
 const CHECKPOINT_PAGES: &str = "4000";
 
@@ -79,6 +82,18 @@ pub(crate) async fn connect_writer(
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
         .pragma("journal_size_limit", LOG_BYTES_KEPT);
     SqliteConnection::connect_with(&options)
+        .await
+        .map_err(|source| StorageError::Connect { path: path.to_owned(), source })
+}
+
+/// Nobody waits for a lock in silence: the writer notices soon, and says so.
+pub(crate) async fn be_impatient(writer: &mut SqliteConnection) -> Result<(), StorageError> {
+    Ok(sqlx::query(WRITER_PATIENCE).execute(writer).await.map(drop)?)
+}
+
+/// One that only reads, and is no part of the pool.
+pub(crate) async fn connect_watcher(path: &Path) -> Result<SqliteConnection, StorageError> {
+    SqliteConnection::connect_with(&options(path).read_only(true))
         .await
         .map_err(|source| StorageError::Connect { path: path.to_owned(), source })
 }

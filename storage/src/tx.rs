@@ -1,11 +1,10 @@
 use std::ops::{Deref, DerefMut};
 
-use sqlx::sqlite::{SqliteArguments, SqliteConnection};
-use sqlx::{Connection as _, Sqlite, Transaction};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Sqlite, Transaction};
 
-use crate::{Row, StorageError, Value};
-
-type Query = sqlx::query::Query<'static, Sqlite, SqliteArguments>;
+use crate::session::{Obstacle, Session, Wanted, bound};
+use crate::{Failure, Row, StorageError, Value};
 
 /// A transaction that reads: one consistent view of what is committed.
 ///
@@ -17,7 +16,7 @@ pub struct ReadTx {
 
 enum Source {
     Pool(Transaction<'static, Sqlite>),
-    Writer(SqliteConnection),
+    Writer(Box<Session>),
 }
 
 /// A transaction of the ordered writer. It reads what was queued before it, committed or not.
@@ -52,28 +51,25 @@ impl ReadTx {
         }
     }
 
-    fn connection(&mut self) -> &mut SqliteConnection {
-        match &mut self.source {
-            Source::Pool(transaction) => transaction,
-            Source::Writer(connection) => connection,
-        }
+    async fn rows(
+        &mut self,
+        sql: &'static str,
+        params: &[Value],
+        wanted: Wanted,
+    ) -> Result<Vec<SqliteRow>, StorageError> {
+        self.usable()?;
+        let rows = match &mut self.source {
+            Source::Pool(transaction) => {
+                wanted.fetch(bound(sql, params), transaction).await.map_err(StorageError::from)
+            }
+            Source::Writer(session) => session.fetch(sql, params, wanted).await.map_err(StorageError::from),
+        };
+        self.aborted |= rows.is_err();
+        rows
     }
 
-    fn query(&self, sql: &'static str, params: &[Value]) -> Result<Query, StorageError> {
-        if self.aborted {
-            return Err(StorageError::Aborted);
-        }
-        Ok(params.iter().fold(sqlx::query(sql), |query, value| match value.clone() {
-            Value::Integer(value) => query.bind(value),
-            Value::Bool(value) => query.bind(value),
-            Value::Text(value) => query.bind(value),
-            Value::Blob(value) => query.bind(value),
-        }))
-    }
-
-    fn checked<T>(&mut self, result: Result<T, sqlx::Error>) -> Result<T, StorageError> {
-        self.aborted |= result.is_err();
-        Ok(result?)
+    fn usable(&self) -> Result<(), StorageError> {
+        if self.aborted { Err(StorageError::Aborted) } else { Ok(()) }
     }
 
     /// Every row. Bound them with `LIMIT`.
@@ -81,8 +77,7 @@ impl ReadTx {
     /// # Errors
     /// [`StorageError::Query`], or [`StorageError::Aborted`] after one.
     pub async fn fetch_all(&mut self, sql: &'static str, params: &[Value]) -> Result<Vec<Row>, StorageError> {
-        let rows = self.query(sql, params)?.fetch_all(self.connection()).await;
-        Ok(self.checked(rows)?.into_iter().map(Row::new).collect())
+        Ok(self.rows(sql, params, Wanted::All).await?.into_iter().map(Row::new).collect())
     }
 
     /// The first row, if there is one.
@@ -94,8 +89,7 @@ impl ReadTx {
         sql: &'static str,
         params: &[Value],
     ) -> Result<Option<Row>, StorageError> {
-        let row = self.query(sql, params)?.fetch_optional(self.connection()).await;
-        Ok(self.checked(row)?.map(Row::new))
+        Ok(self.rows(sql, params, Wanted::First).await?.into_iter().next().map(Row::new))
     }
 
     /// The first row.
@@ -108,10 +102,19 @@ impl ReadTx {
     }
 }
 
+impl From<Obstacle> for StorageError {
+    fn from(obstacle: Obstacle) -> Self {
+        match obstacle {
+            Obstacle::Refused(error) => error.into(),
+            Obstacle::Final(failure) => Self::NotCommitted(failure),
+        }
+    }
+}
+
 impl Tx {
-    pub(crate) fn new(connection: SqliteConnection) -> Self {
+    pub(crate) fn new(session: Session) -> Self {
         Self {
-            transaction: ReadTx { source: Source::Writer(connection), aborted: false },
+            transaction: ReadTx { source: Source::Writer(Box::new(session)), aborted: false },
             savepoint: Savepoint::None,
         }
     }
@@ -121,29 +124,56 @@ impl Tx {
     /// # Errors
     /// [`StorageError::Query`], or [`StorageError::Aborted`] after one.
     pub async fn execute(&mut self, sql: &'static str, params: &[Value]) -> Result<u64, StorageError> {
-        let done = self.transaction.query(sql, params)?.execute(self.transaction.connection()).await;
-        Ok(self.transaction.checked(done)?.rows_affected())
+        self.transaction.usable()?;
+        let done = match &mut self.transaction.source {
+            Source::Writer(session) => session.execute(sql, params).await,
+            Source::Pool(transaction) => bound(sql, params)
+                .execute(&mut **transaction)
+                .await
+                .map(|done| done.rows_affected())
+                .map_err(Obstacle::Refused),
+        };
+        self.transaction.aborted |= done.is_err();
+        Ok(done?)
     }
 
     pub(crate) fn is_aborted(&self) -> bool {
         self.transaction.aborted
     }
 
-    /// A statement of the writer's own, outside the applications' transactions.
-    pub(crate) async fn control(&mut self, query: Query) -> Result<(), sqlx::Error> {
-        query.execute(self.transaction.connection()).await.map(drop)
+    /// What has made the database useless, whatever an application made of the error.
+    pub(crate) fn failure(&self) -> Option<Failure> {
+        match &self.transaction.source {
+            Source::Writer(session) => session.failure().cloned(),
+            Source::Pool(_) => None,
+        }
+    }
+
+    pub(crate) async fn begin(&mut self) -> Result<(), Failure> {
+        self.savepoint = Savepoint::None;
+        self.transaction.aborted = false;
+        match self.session() {
+            Some(session) => session.begin().await,
+            None => Ok(()),
+        }
+    }
+
+    /// A write of the writer's own, outside the applications' transactions. Its failure is the batch's.
+    pub(crate) async fn write(&mut self, sql: &'static str, params: &[Value]) -> Result<(), Failure> {
+        self.leave_savepoint().await?;
+        match self.session() {
+            Some(session) => Ok(session.execute(sql, params).await.map(drop)?),
+            None => Ok(()),
+        }
     }
 
     /// Starts the next application's transaction in the batch.
-    pub(crate) async fn enter_savepoint(&mut self) -> Result<(), sqlx::Error> {
+    pub(crate) async fn enter_savepoint(&mut self) -> Result<(), Failure> {
         self.transaction.aborted = false;
-        match self.savepoint {
-            Savepoint::None => self.control(sqlx::query("SAVEPOINT application")).await?,
-            Savepoint::Clean => {}
-            // Both in one trip to the connection's thread.
-            Savepoint::Kept => {
-                self.control(sqlx::query("RELEASE application; SAVEPOINT application")).await?
-            }
+        if self.savepoint != Savepoint::Clean
+            && let Some(session) = self.session()
+        {
+            session.set_savepoint().await?;
         }
         self.savepoint = Savepoint::Clean;
         Ok(())
@@ -154,30 +184,43 @@ impl Tx {
         self.savepoint = Savepoint::Kept;
     }
 
-    /// If SQLite has rolled the whole batch back by itself (disk full, IO error) then there is no savepoint to return
-    /// to, and this fails, as it must.
-    pub(crate) async fn undo_savepoint(&mut self) -> Result<(), sqlx::Error> {
-        self.control(sqlx::query("ROLLBACK TO application")).await
+    pub(crate) async fn undo_savepoint(&mut self) -> Result<(), Failure> {
+        match self.session() {
+            Some(session) => Ok(session.return_to_savepoint().await?),
+            None => Ok(()),
+        }
     }
 
     /// For what needs no savepoint: under one SQLite copies every page before it writes to it.
-    pub(crate) async fn leave_savepoint(&mut self) -> Result<(), sqlx::Error> {
-        if self.savepoint != Savepoint::None {
-            self.control(sqlx::query("RELEASE application")).await?;
+    async fn leave_savepoint(&mut self) -> Result<(), Failure> {
+        if self.savepoint != Savepoint::None
+            && let Some(session) = self.session()
+        {
+            session.release_savepoint().await?;
             self.savepoint = Savepoint::None;
         }
         Ok(())
     }
 
-    pub(crate) async fn commit(&mut self) -> Result<(), sqlx::Error> {
+    pub(crate) async fn commit(&mut self) -> Result<(), Failure> {
         self.savepoint = Savepoint::None;
-        self.control(sqlx::query("COMMIT")).await
+        match self.session() {
+            Some(session) => session.commit().await,
+            None => Ok(()),
+        }
     }
 
     pub(crate) async fn close(self) -> Result<(), sqlx::Error> {
         match self.transaction.source {
-            Source::Writer(connection) => connection.close().await,
+            Source::Writer(session) => session.close().await,
             Source::Pool(_) => Ok(()),
+        }
+    }
+
+    fn session(&mut self) -> Option<&mut Session> {
+        match &mut self.transaction.source {
+            Source::Writer(session) => Some(session),
+            Source::Pool(_) => None,
         }
     }
 }

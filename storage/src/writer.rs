@@ -12,6 +12,7 @@ pub(crate) use job::{AppTransaction, Job, KvKey};
 
 use crate::lease::Lease;
 use crate::stats::Counters;
+use crate::trouble::TroubleState;
 use crate::{Failure, Stats, Tx};
 
 /// A batch ends at either bound; what is queued beyond goes into the next one.
@@ -25,6 +26,7 @@ const SLOW: Duration = Duration::from_secs(5);
 pub(crate) struct Shared {
     pub(crate) counters: Counters,
     pub(crate) state: watch::Sender<State>,
+    pub(crate) trouble: TroubleState,
     #[cfg(feature = "faults")]
     pub(crate) faults: crate::faults::Faults,
 }
@@ -155,30 +157,31 @@ impl Writer {
 
     /// One batch, one commit. An answer goes into `answers` before its job can fail the batch.
     async fn apply(&mut self, batch: &mut Vec<Job>, answers: &mut Vec<Answer>) -> Result<Stats, Failure> {
-        #[cfg(feature = "faults")]
-        let _turn = self.shared.faults.turn().await;
         let mut done = Stats { commits: 1, ..Stats::default() };
-        self.tx.control(sqlx::query("BEGIN IMMEDIATE")).await?;
+        self.tx.begin().await?;
         for job in batch.drain(..) {
             match job {
                 Job::Write { key, value, answer } => {
                     answers.push(Answer::Kv(answer));
                     done.kv_writes += 1;
                     done.kv_bytes += value.len() as u64;
-                    self.tx.leave_savepoint().await?;
-                    self.tx.control(key.write(value)).await?;
+                    let (sql, params) = key.write(value);
+                    self.tx.write(sql, &params).await?;
                 }
                 Job::Remove { key, answer } => {
                     answers.push(Answer::Kv(answer));
                     done.kv_removes += 1;
-                    self.tx.leave_savepoint().await?;
-                    self.tx.control(key.remove()).await?;
+                    let (sql, params) = key.remove();
+                    self.tx.write(sql, &params).await?;
                 }
                 Job::Transaction(transaction) => {
                     let name = transaction.name();
                     self.tx.enter_savepoint().await?;
                     let (verdict, answer) = watched(name, transaction.run(&mut self.tx)).await;
                     answers.push(answer);
+                    if let Some(failure) = self.tx.failure() {
+                        return Err(failure);
+                    }
                     match verdict {
                         Verdict::Keep => {
                             self.tx.keep_savepoint();
@@ -193,22 +196,11 @@ impl Writer {
         }
         crate::crash_point!("before_commit");
         #[cfg(feature = "faults")]
-        {
-            self.shared.faults.before_commit();
-            if self.shared.faults.is_cut() {
-                return Err(Failure::TornDown);
-            }
-            self.shared.faults.at_commit()?;
+        if self.shared.faults.is_cut() {
+            return Err(Failure::TornDown);
         }
         self.tx.commit().await?;
         crate::crash_point!("after_commit");
-        #[cfg(feature = "faults")]
-        {
-            self.shared.faults.after_commit();
-            if self.shared.faults.is_cut() {
-                return Err(Failure::TornDown);
-            }
-        }
         Ok(done)
     }
 }

@@ -2,12 +2,9 @@ use std::panic::AssertUnwindSafe;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use sqlx::Sqlite;
-use sqlx::query::Query;
-use sqlx::sqlite::SqliteArguments;
 use tokio::sync::oneshot;
 
-use crate::{Failure, StorageError, Tx};
+use crate::{Failure, StorageError, Tx, Value};
 
 /// What the queue carries.
 pub(crate) enum Job {
@@ -38,20 +35,22 @@ impl KvKey {
         Self { primary: primary.to_owned(), secondary: secondary.to_owned(), key: key.to_owned() }
     }
 
-    pub(super) fn write(self, value: Vec<u8>) -> Query<'static, Sqlite, SqliteArguments> {
-        self.query(
+    pub(super) fn write(self, value: Vec<u8>) -> (&'static str, Vec<Value>) {
+        let sql =
             "INSERT INTO kv (primary_namespace, secondary_namespace, key, value) VALUES ($1, $2, $3, $4)
-             ON CONFLICT (primary_namespace, secondary_namespace, key) DO UPDATE SET value = excluded.value",
-        )
-        .bind(value)
+             ON CONFLICT (primary_namespace, secondary_namespace, key) DO UPDATE SET value = excluded.value";
+        let mut params = self.into_params();
+        params.push(value.into());
+        (sql, params)
     }
 
-    pub(super) fn remove(self) -> Query<'static, Sqlite, SqliteArguments> {
-        self.query("DELETE FROM kv WHERE primary_namespace = $1 AND secondary_namespace = $2 AND key = $3")
+    pub(super) fn remove(self) -> (&'static str, Vec<Value>) {
+        let sql = "DELETE FROM kv WHERE primary_namespace = $1 AND secondary_namespace = $2 AND key = $3";
+        (sql, self.into_params())
     }
 
-    fn query(self, sql: &'static str) -> Query<'static, Sqlite, SqliteArguments> {
-        sqlx::query(sql).bind(self.primary).bind(self.secondary).bind(self.key)
+    fn into_params(self) -> Vec<Value> {
+        vec![self.primary.into(), self.secondary.into(), self.key.into()]
     }
 }
 

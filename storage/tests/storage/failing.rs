@@ -81,22 +81,22 @@ async fn a_required_transaction_that_succeeds_is_like_any_other() {
 }
 
 #[tokio::test]
-async fn a_full_disk_stops_the_writer_and_loses_nothing_that_was_answered() {
+async fn a_damaged_file_stops_the_writer() {
     let folder = Folder::new();
     let db = folder.open().await;
-    db.kv().write("", "", "small", vec![1]).await.unwrap();
-    let limited = db.submit("limit", |tx| {
-        Box::pin(async move { tx.fetch_optional("PRAGMA max_page_count = 64", &[]).await.map(drop) })
-    });
-    limited.await.unwrap();
-    let too_large = db.kv().write("", "", "large", vec![2; 1 << 20]);
-    assert!(matches!(too_large.await, Err(StorageError::NotCommitted(Failure::Database(_)))));
-    db.failed().await;
+    for id in 0..200 {
+        drop(add_note(&db, id, &"x".repeat(4_000)));
+    }
     db.close().await;
-
+    // Its first page stays whole: it opens.
+    let mut bytes = std::fs::read(folder.path()).unwrap();
+    bytes[40_000..].fill(0xff);
+    std::fs::write(folder.path(), bytes).unwrap();
     let db = folder.open().await;
-    assert_eq!(db.kv().read("", "", "small").await.unwrap(), Some(vec![1]));
-    assert_eq!(db.kv().read("", "", "large").await.unwrap(), None);
+    let lost = db
+        .submit("damaged", |tx| Box::pin(async move { tx.execute("UPDATE note SET text = 'y'", &[]).await }));
+    assert!(matches!(lost.await, Err(StorageError::NotCommitted(Failure::Database(_)))));
+    assert!(matches!(db.failed().await, Failure::Database(_)));
 }
 
 #[test]

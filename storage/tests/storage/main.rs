@@ -9,6 +9,8 @@ mod faults;
 mod kv;
 mod opening;
 mod reading;
+#[cfg(feature = "faults")]
+mod trouble;
 mod writing;
 
 use std::path::PathBuf;
