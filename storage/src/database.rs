@@ -193,6 +193,13 @@ impl Database {
         self.inner.shared.trouble.current()
     }
 
+    /// Returns at once while there is no [`trouble`](Database::trouble), else when it is over.
+    pub async fn out_of_trouble(&self) {
+        let mut trouble = self.watch_trouble();
+        // The sender lives in `shared`, so the wait cannot fail.
+        let _ = trouble.wait_for(Option::is_none).await;
+    }
+
     /// Changes with [`Database::trouble`].
     #[must_use]
     pub fn watch_trouble(&self) -> watch::Receiver<Option<Trouble>> {

@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -15,6 +16,9 @@ use crate::error::{ServerError, with_causes};
 use crate::http::{HttpServers, admin};
 use crate::logging::{self, LogFormat};
 use crate::server::Server;
+
+/// How long a stop waits for a database that cannot be written.
+const STOP_IN_TROUBLE: Duration = Duration::from_secs(10);
 
 /// Run the server, until SIGTERM or SIGINT.
 ///
@@ -123,9 +127,28 @@ async fn watch(server: Arc<Server>, http: HttpServers, signals: &mut Signals) ->
             Ok(ExitCode::SUCCESS)
         }
         failure = database.failed() => Err(database_failed(failure)),
+        () = stays_in_trouble(&database) => {
+            tracing::warn!(
+                "the database still cannot be written: ending all the same; what waits was promised to nobody"
+            );
+            Ok(ExitCode::FAILURE)
+        }
         name = signals.next() => {
             tracing::warn!(signal = name, "a second signal: ending at once");
             Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+/// Returns when the database has been in trouble for all of [`STOP_IN_TROUBLE`], from now on.
+async fn stays_in_trouble(database: &storage::Database) {
+    let mut trouble = database.watch_trouble();
+    loop {
+        // The handle that is borrowed here keeps the sender alive.
+        let _ = trouble.wait_for(Option::is_some).await;
+        let over = trouble.wait_for(Option::is_none);
+        if tokio::time::timeout(STOP_IN_TROUBLE, over).await.is_err() {
+            return;
         }
     }
 }

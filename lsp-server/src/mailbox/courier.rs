@@ -116,6 +116,7 @@ impl Mailbox {
                 () = self.round.changed.notified() => {}
                 Some(peer) = serving.next() => self.round.served(peer),
                 () = &mut rescan => {
+                    self.database.out_of_trouble().await;
                     let pause = match self.rescan().await {
                         Ok(()) => RESCAN_INTERVAL,
                         Err(StoreError::Storage(StorageError::Stopped | StorageError::NotCommitted(_))) => return,

@@ -131,13 +131,17 @@ impl Mailbox {
     /// taken there. Anything else is dropped. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// [`Replay`] when too many messages for peers without a channel are in question: LDK gives it again.
+    /// [`Replay`] when too many messages for peers without a channel are in question, or while the database cannot be
+    /// written: LDK, whose queue of them is bounded, gives it again.
     pub fn on_intercepted(
         &self,
         previous_hop: Option<PublicKey>,
         next_hop: PublicKey,
         message: Vec<u8>,
     ) -> Result<(), Replay> {
+        if self.database.trouble().is_some() {
+            return Err(Replay);
+        }
         let from_client =
             previous_hop.is_none_or(|peer| self.node.has_channel(peer) && !self.node.is_announced(peer));
         let within_reach = from_client && self.node.has_announced_address(next_hop);

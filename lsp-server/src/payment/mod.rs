@@ -33,11 +33,12 @@ use lightning::ln::channelmanager::InterceptId;
 use protocol::hold::HoldEvent;
 use protocol::ids::PidHash;
 use protocol::units::BlockHeight;
-use storage::Database;
+use storage::{Database, StorageError};
 use tokio::sync::{Notify, Semaphore};
 
 use crate::clock::Clock;
 use crate::mailbox::Mailbox;
+use crate::store::StoreError;
 use crate::store::wakes::WakeKey;
 use crate::tasks::Tasks;
 use crate::wake::Waker;
@@ -144,6 +145,14 @@ impl Payments {
             storage::crash_point!("claim_queued");
         }
         self.rescan.notify_one();
+    }
+
+    /// Refuses what somebody can ask for again, while the database cannot be written.
+    fn writable(&self) -> Result<(), StoreError> {
+        match self.db.trouble() {
+            Some(trouble) => Err(StorageError::Trouble(trouble.kind()).into()),
+            None => Ok(()),
+        }
     }
 
     /// Something changed on a channel or a connection: look at every live hold now.

@@ -24,6 +24,7 @@ impl Payments {
     pub async fn run_pending(self: Arc<Self>) {
         loop {
             self.clock.sleep(PENDING_SCAN_INTERVAL).await;
+            self.db.out_of_trouble().await;
             if let Err(error) = self.send_due().await {
                 tracing::error!(%error, "kept payment_pending messages were not sent");
             }

@@ -87,6 +87,8 @@ impl Payments {
                 () = self.rescan.notified() => {},
                 () = self.clock.sleep(RESCAN_INTERVAL) => {},
             }
+            // Its steps would pile up in front of the disk, one a second.
+            self.db.out_of_trouble().await;
             let now = self.clock.elapsed();
             let is_new_height = *lock(&self.reconciled_at) != Some(self.node.cautious_height());
             let is_full =

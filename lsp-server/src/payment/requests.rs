@@ -153,6 +153,7 @@ impl Payments {
         payer: PublicKey,
         pid_hash: PidHash,
     ) -> Result<Vec<HoldStatus>, StoreError> {
+        self.writable()?;
         let found =
             self.db.read("hold_of_payer", move |tx| Box::pin(holds::find(tx, payer, pid_hash))).await?;
         if let Some(row) = found {

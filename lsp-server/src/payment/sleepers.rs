@@ -29,6 +29,7 @@ impl Payments {
     pub async fn run_sleepers(self: Arc<Self>) {
         loop {
             self.clock.sleep(SLEEPERS_SCAN_INTERVAL).await;
+            self.db.out_of_trouble().await;
             if let Err(error) = self.wake_sleepers().await {
                 tracing::error!(%error, "phones with unresolved HTLCs were not woken");
             }

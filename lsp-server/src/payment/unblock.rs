@@ -76,6 +76,8 @@ impl Payments {
             tracing::debug!(%pid_hash, "an unblock for no live hold");
             return Ok(false);
         }
+        // The payee repeats it; what is repeated must not pile up in front of the disk.
+        self.writable()?;
         let stepped = self.submit_step("unblock", Select::PidHash(pid_hash), HoldEvent::Unblocked).await?;
         storage::crash_point!("unblock_stored");
         let mut waiting = false;

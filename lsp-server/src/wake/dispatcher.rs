@@ -51,6 +51,8 @@ impl Waker {
     pub async fn run(self: Arc<Self>) {
         let mut in_flight = InFlight::new();
         loop {
+            // No push without its row.
+            self.database.out_of_trouble().await;
             let round = self.round(&mut in_flight).await;
             let full = self.lanes.full();
             let pause = match round {

@@ -14,9 +14,22 @@ use super::PublicState;
 /// The longest that a healthy database takes to read one row.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// 200 while the database can be read and is written. On anything else, restarting the process is the thing to do.
+/// 200 while the database can be read and has not failed for good. On anything else, restarting the process is the thing
+/// to do. While the database cannot be written it is not, and the check says in its detail what is.
 pub(super) async fn handle(State(state): State<PublicState>) -> (StatusCode, Json<HealthResponse>) {
-    answer(vec![database(&state.inner.database).await])
+    let mut check = database(&state.inner.database).await;
+    if check.ok {
+        check.detail = trouble(&state.inner.database);
+    }
+    answer(vec![check])
+}
+
+/// Why nothing can be written, if so.
+pub(super) fn trouble(database: &Database) -> Option<String> {
+    // Its own text names paths, which are nobody's business here: the log has them.
+    database.trouble().map(|trouble| {
+        format!("{}, for {} s; no new work is taken", trouble.kind(), trouble.lasted().as_secs())
+    })
 }
 
 pub(super) fn answer(checks: Vec<HealthCheck>) -> (StatusCode, Json<HealthResponse>) {

@@ -26,7 +26,8 @@ pub(super) struct ChainView {
     answer: Mutex<Option<(u64, Result<BlockHeight, String>)>>,
 }
 
-/// 200 while the database works, bitcoind answers, the node is level with it, and what it says can be relied on.
+/// 200 while the database works and can be written, bitcoind answers, the node is level with it, and what it says can be
+/// relied on.
 pub(super) async fn handle(State(state): State<PublicState>) -> (StatusCode, Json<HealthResponse>) {
     let database = health::database(&state.inner.database).await;
     let chain_height = chain_height(&state).await;
@@ -38,6 +39,7 @@ pub(super) async fn handle(State(state): State<PublicState>) -> (StatusCode, Jso
     };
     health::answer(vec![
         database,
+        health::check("writable", health::trouble(&state.inner.database)),
         health::check("bitcoind", chain_height.err()),
         health::check("synced", synced),
         health::check("chain", state.inner.node.chain_trouble().map(|trouble| trouble.to_string())),
