@@ -8,6 +8,7 @@ use protocol::hold::StepError;
 use storage::StorageError;
 
 use crate::config::ConfigError;
+use crate::guard::GuardError;
 use crate::http::tls::TlsError;
 use crate::store::StoreError;
 
@@ -26,6 +27,9 @@ pub enum ServerError {
     /// The database.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// The database may be an old copy.
+    #[error(transparent)]
+    Guard(#[from] GuardError),
     /// Rows that make no sense.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -6,6 +6,7 @@ pub mod doctor;
 pub mod error;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
+pub mod guard;
 pub mod http;
 pub mod limits;
 pub mod logging;

@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, PushCredentials};
 use crate::error::ServerError;
+use crate::guard::Guard;
 use crate::limits::{self, ServerLimit};
 use crate::logging::STRANGERS;
 use crate::mailbox::Mailbox;
@@ -52,6 +53,7 @@ pub struct Server {
     clock: Arc<dyn Clock>,
     loops: Mutex<Vec<JoinHandle<()>>>,
     tasks: Tasks,
+    guard: Guard,
 }
 
 impl Server {
@@ -80,6 +82,8 @@ impl Server {
         db: Database,
     ) -> Result<Arc<Self>, ServerError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let guard = Guard::new(&config);
+        guard.admit(&db).await?;
         let collapse_key = seed.derive("push_collapse", &[]);
         let node = Node::load(config.node(), seed, db.clone()).await?;
         let settings = WakeSettings {
@@ -107,6 +111,9 @@ impl Server {
             tasks.clone(),
             config.payments(),
         );
+        // Before anybody hears of this state.
+        let generation = guard.advance(&db, fresh_id(&node)).await?;
+        tracing::info!(generation = generation.number, "the database is witnessed");
         // Before LDK tells again of what it holds: an event finds every hold as the last process left it.
         payments.restart().await?;
 
@@ -122,10 +129,11 @@ impl Server {
             tokio::spawn(mailbox.clone().run()),
             tokio::spawn(waker.clone().run()),
             tokio::spawn(metrics::run_refresh(db.clone(), node.clone(), clock.clone())),
+            tokio::spawn(guard.clone().run(db.clone())),
         ];
         let loops = Mutex::new(loops);
         tracing::info!(node_id = %node.node_id(), height = %node.height(), "the server is up");
-        Ok(Arc::new(Self { config, db, node, payments, mailbox, waker, clock, loops, tasks }))
+        Ok(Arc::new(Self { config, db, node, payments, mailbox, waker, clock, loops, tasks, guard }))
     }
 
     /// Stops without losing anything: LDK's last state is durable when this returns.
@@ -137,6 +145,13 @@ impl Server {
         self.end_tasks().await;
         self.node.stop().await;
         self.end_tasks().await;
+        // A copy from before this stop is one that is told.
+        if let Err(error) = self.guard.advance(&self.db, fresh_id(&self.node)).await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the last state of the database is not witnessed"
+            );
+        }
         self.db.close().await;
     }
 
@@ -273,6 +288,13 @@ impl Server {
         }
         Ok(())
     }
+}
+
+/// A database's name, if it has none yet.
+fn fresh_id(node: &Node) -> [u8; 16] {
+    let mut id = [0; 16];
+    id.copy_from_slice(&node.random_bytes()[..16]);
+    id
 }
 
 async fn answer_requests(

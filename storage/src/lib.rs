@@ -15,6 +15,7 @@
 //!
 //! This crate knows neither LDK nor the payments; the tables of the applications come with their [`MigrationSet`]s.
 
+mod backup;
 mod commit;
 pub mod crash;
 mod database;
@@ -22,6 +23,7 @@ mod error;
 #[cfg(feature = "faults")]
 pub mod faults;
 mod files;
+mod generation;
 mod kv;
 mod lease;
 mod migration;
@@ -37,9 +39,11 @@ mod writer;
 
 pub use futures::future::BoxFuture;
 
+pub use backup::backup;
 pub use commit::Commit;
 pub use database::Database;
 pub use error::{Failure, StorageError};
+pub use generation::{Generation, Witness, WitnessError, peek_generation};
 pub use kv::Kv;
 pub use migration::{Migration, MigrationSet};
 pub use row::Row;

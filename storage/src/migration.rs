@@ -29,11 +29,18 @@ pub struct Migration {
 /// The tables of this crate itself.
 pub(crate) const STORAGE: MigrationSet = MigrationSet {
     name: "storage",
-    sqlite: &[Migration {
-        version: 1,
-        name: "kv",
-        sql: include_str!("../../migrations/sqlite/storage/0001_kv.sql"),
-    }],
+    sqlite: &[
+        Migration {
+            version: 1,
+            name: "kv",
+            sql: include_str!("../../migrations/sqlite/storage/0001_kv.sql"),
+        },
+        Migration {
+            version: 2,
+            name: "generation",
+            sql: include_str!("../../migrations/sqlite/storage/0002_generation.sql"),
+        },
+    ],
 };
 
 /// Brings the database up to all the sets, or, in one transaction, changes nothing.

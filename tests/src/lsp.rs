@@ -1,6 +1,5 @@
 //! `lsp-server` processes.
 
-use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 #[cfg(feature = "puppet")]
 use std::os::unix::process::ExitStatusExt as _;
@@ -228,30 +227,6 @@ impl Lsp {
     pub fn set(&mut self, key: &str, value: &str) {
         self.settings.retain(|(known, _)| known != key);
         self.settings.push((key.to_owned(), value.to_owned()));
-    }
-
-    /// Its metrics by name and labels, as `GET /metrics` writes them: `lightning_rod_holds{state="waiting"}`. It serves them if
-    /// `metrics.listen` is set.
-    ///
-    /// # Errors
-    ///
-    /// When it does not answer.
-    pub async fn metrics(&self) -> Result<BTreeMap<String, f64>, Failure> {
-        let address = self.metrics_address().ok_or_else(|| Failure::wrong("metrics.listen is not set"))?;
-        let failure = |source| Failure::RpcTransport { method: "GET /metrics".to_owned(), source };
-        let client = crate::http::client(Duration::from_secs(10))?;
-        let answer = client.get(format!("http://{address}/metrics")).send().await.map_err(failure)?;
-        let text = answer.text().await.map_err(failure)?;
-        let lines = text.lines().filter(|line| !line.starts_with('#'));
-        Ok(lines
-            .filter_map(|line| line.rsplit_once(' '))
-            .filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?)))
-            .collect())
-    }
-
-    fn metrics_address(&self) -> Option<&str> {
-        let found = self.settings.iter().find(|(key, _)| key == "metrics.listen");
-        found.map(|(_, address)| address.as_str())
     }
 
     /// Which of `GET /ready`'s checks fail.

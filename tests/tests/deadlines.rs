@@ -98,7 +98,7 @@ async fn a_payer_that_never_comes_costs_its_channel_and_nothing_else() -> TestRe
     };
     let blocks_to_close = async |blocks: f64| {
         wait_until(&format!("{blocks} blocks to the close"), PAYMENT_TIMEOUT, async || {
-            let seen = lsp.metrics().await?.get("lightning_rod_blocks_to_close").copied();
+            let seen = lsp.metrics().await?.get("lightning_rod_blocks_to_close");
             Ok::<_, Failure>(if seen == Some(blocks) {
                 Seen::Done(())
             } else {

@@ -13,6 +13,9 @@ const USAGE: u8 = 2;
 /// `EX_SOFTWARE` of sysexits.h: the database failed, and the process stopped so that nothing is lost.
 const DATABASE_FAILED: u8 = 70;
 
+/// `EX_CONFIG` of sysexits.h: the database is, or may be, an old copy. No restart mends that.
+pub(super) const STALE: u8 = 78;
+
 pub(super) fn failed(error: &CliError) -> ExitCode {
     eprintln!("error: {}", with_causes(error));
     code(error)
@@ -28,6 +31,7 @@ pub(super) fn code(error: &CliError) -> ExitCode {
         )
         | CliError::Init(InitError::Exists { .. } | InitError::Config(_))
         | CliError::NoPid => ExitCode::from(USAGE),
+        CliError::Server(ServerError::Guard(_)) => ExitCode::from(STALE),
         CliError::DatabaseFailed(_) => ExitCode::from(DATABASE_FAILED),
         _ => ExitCode::FAILURE,
     }

@@ -1,6 +1,6 @@
 //! The command line.
 //!
-//! `init`, `run` and `doctor` work on the data directory; everything else asks the running server over its admin API.
+//! `init`, `run`, `doctor`, `backup` and `accept-database` work on the data directory; everything else asks the running server over its admin API.
 
 mod amounts;
 pub(crate) mod client;
@@ -9,6 +9,7 @@ mod error;
 mod exit;
 mod init;
 mod output;
+mod panic;
 mod run;
 mod table;
 #[cfg(test)]
@@ -46,6 +47,8 @@ enum Command {
     Init(init::Arguments),
     Run(run::Arguments),
     Doctor(commands::doctor::Arguments),
+    Backup(commands::database::BackupArguments),
+    AcceptDatabase(commands::database::AcceptArguments),
     /// The Lightning node and its channels.
     #[command(subcommand)]
     Node(commands::node::NodeCommand),
@@ -69,7 +72,8 @@ fn default_data_dir() -> PathBuf {
 
 /// The program: reads the arguments, does what they say, and answers with the exit code.
 ///
-/// 0: done. 1: it failed. 2: the arguments or the config are wrong. 70: the database failed under the running server.
+/// 0: done. 1: it failed. 2: the arguments or the config are wrong. 70: the database failed under the
+/// running server. 78: the database is, or may be, an old copy.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     // One TLS provider for the process: for push webhooks. It fails only if there is one already.
@@ -93,6 +97,10 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Init(arguments) => init::init(&data_dir, arguments, output)?,
         Command::Run(arguments) => return run::run(&data_dir, arguments).await,
         Command::Doctor(arguments) => return commands::doctor::run(&data_dir, arguments, output).await,
+        Command::Backup(arguments) => commands::database::backup(&data_dir, arguments, output).await?,
+        Command::AcceptDatabase(arguments) => {
+            commands::database::accept(&data_dir, arguments, output).await?;
+        }
         Command::Node(command) => commands::node::run(&data_dir, command, output).await?,
         Command::Holds(command) => commands::holds::run(&data_dir, command, output).await?,
         Command::Devices(command) => commands::devices::run(&data_dir, command, output).await?,

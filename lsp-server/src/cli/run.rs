@@ -13,6 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::{CliError, exit};
 use crate::config::Config;
 use crate::error::{ServerError, with_causes};
+use crate::guard::stale_marker;
 use crate::http::{HttpServers, admin};
 use crate::logging::{self, LogFormat};
 use crate::server::Server;
@@ -33,6 +34,7 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(data_dir: &Path, arguments: Arguments) -> Result<ExitCode, CliError> {
     logging::init(arguments.log_format);
+    super::panic::install(stale_marker(data_dir));
     let outcome = serve(data_dir).await;
     match (outcome, arguments.log_format) {
         // Machines read stderr: the last word is a line for them too.

@@ -51,6 +51,8 @@ pub struct Config {
     pub chain: ChainLimits,
     /// The one database.
     pub database: DatabaseUrl,
+    /// A file outside the data directory that remembers how far the database had come.
+    pub database_witness: Option<PathBuf>,
     /// The Lightning node.
     pub lightning: LightningConfig,
     /// Who may connect, and how much they may say.

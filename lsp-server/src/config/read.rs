@@ -1,7 +1,7 @@
 //! From text to [`Config`], with the bounds of every setting.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bitcoin::Network;
 use node::{BitcoindConfig, ChainLimits};
@@ -63,6 +63,7 @@ pub(super) fn config(
         chain: chain(settings, network),
         bitcoind: bitcoind(settings),
         database: database(settings, data_dir),
+        database_witness: database_witness(settings, data_dir),
         lightning: lightning(settings),
         peers: edge::peers(settings),
         channels: edge::channels(settings),
@@ -123,6 +124,12 @@ fn chain(settings: &mut Settings, network: Network) -> ChainLimits {
 fn database(settings: &mut Settings, data_dir: &Path) -> DatabaseUrl {
     let DatabaseUrl::Sqlite(path) = settings.or("database.url", DatabaseUrl::Sqlite(DATABASE_FILE.into()));
     DatabaseUrl::Sqlite(data_dir.join(path))
+}
+
+fn database_witness(settings: &mut Settings, data_dir: &Path) -> Option<PathBuf> {
+    let path: String = settings.or("database.witness_path", "off".to_owned());
+    settings.check("database.witness_path", !path.is_empty(), || "expected \"off\", or a path".to_owned());
+    (path != "off").then(|| data_dir.join(path))
 }
 
 fn lightning(settings: &mut Settings) -> LightningConfig {

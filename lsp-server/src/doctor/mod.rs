@@ -4,6 +4,7 @@ mod bitcoind;
 mod files;
 mod ports;
 mod settings;
+mod witness;
 
 use std::path::Path;
 
@@ -90,6 +91,7 @@ pub async fn examine(data_dir: &Path, clock: &dyn Clock) -> Vec<Check> {
     checks.push(files::config_file(data_dir));
     checks.push(files::seed(&config));
     checks.push(files::database(&config, running));
+    checks.push(witness::examine(&config).await);
     checks.push(files::disk_space(&config));
     checks.extend(bitcoind::examine(&config, clock).await);
     checks.extend(ports::examine(&config, running));

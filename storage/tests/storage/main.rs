@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "clippy's exception for tests does not reach their helpers")]
 
+mod copies;
 mod crash;
 mod failing;
 #[cfg(feature = "faults")]

@@ -41,7 +41,7 @@ async fn tables(db: &Database) -> Vec<String> {
 async fn each_set_has_its_own_version_table() {
     let folder = Folder::new();
     let db = folder.open().await;
-    assert_eq!(tables(&db).await, ["_migrations_notes", "_migrations_storage", "kv", "note"]);
+    assert_eq!(tables(&db).await, ["_migrations_notes", "_migrations_storage", "generation", "kv", "note"]);
 }
 
 #[tokio::test]
@@ -143,7 +143,7 @@ async fn a_failed_migration_leaves_everything_as_it_was() {
     let error = refused(&folder, &[NOTES_2, BROKEN]).await;
     assert!(matches!(error, StorageError::Migrate { set: "broken", .. }), "{error}");
     let db = folder.open().await;
-    assert_eq!(tables(&db).await, ["_migrations_notes", "_migrations_storage", "kv", "note"]);
+    assert_eq!(tables(&db).await, ["_migrations_notes", "_migrations_storage", "generation", "kv", "note"]);
 }
 
 #[tokio::test]

@@ -91,14 +91,8 @@ impl Puppet {
         let challenge = client.post(format!("{}/v1/challenge", lsp.api_url()));
         let challenge = challenge.json(&ChallengeRequest { node_id }).send().await.map_err(failure)?;
         let ChallengeResponse { challenge, .. } = challenge.json().await.map_err(failure)?;
-        let text = registration_text(&self.lsp, &challenge, "webhook", url);
-        let request = RegisterDeviceRequest {
-            node_id,
-            challenge,
-            platform: "webhook".to_owned(),
-            token: url.to_owned(),
-            signature: self.node.sign(&text).map_err(|error| wrong(&error))?,
-        };
+        let mut request = RegisterDeviceRequest::new(node_id, challenge, DeviceTarget::new("webhook", url));
+        request.signature = self.node.sign(&request.text(&self.lsp)).map_err(|error| wrong(&error))?;
         let answer = client.post(format!("{}/v1/devices", lsp.api_url())).json(&request).send().await;
         Ok(answer.map_err(failure)?.status())
     }

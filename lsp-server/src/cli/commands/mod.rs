@@ -1,5 +1,6 @@
-//! The commands that ask the running server, and `doctor`.
+//! The commands that ask the running server, and those that look at its files.
 
+pub(super) mod database;
 pub(super) mod devices;
 pub(super) mod doctor;
 pub(super) mod holds;
