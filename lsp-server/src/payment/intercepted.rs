@@ -33,7 +33,8 @@ pub(super) struct Held {
 
 impl Payments {
     /// Holds the HTLC if its payer has a hold on it, else lets it go. Answers Ok only when the part is queued to be stored,
-    /// or LDK has taken the forward; if the store cannot say whether there is a hold, LDK is told to ask again.
+    /// or LDK has taken the forward; if the store cannot say whether there is a hold, LDK is told to ask again. An HTLC under a hold
+    /// whose rows cannot be read is left alone.
     ///
     /// # Errors
     /// [`Replay`] when the database does not answer.
@@ -43,10 +44,22 @@ impl Payments {
             .db
             .read("holds_naming", move |tx| Box::pin(candidates(tx, payment_hash, intercept_id)))
             .await;
-        let candidates: Vec<HoldRow> = candidates.map_err(|error: StoreError| {
-            tracing::error!(%error, "cannot look for a hold; LDK asks again");
-            Replay
-        })?;
+        let candidates: Vec<HoldRow> = match candidates {
+            Ok(candidates) => candidates,
+            // Asking again would hold up every other event for as long as the row stays as it is.
+            Err(error) if StoreError::is_of_a_row(&error) => {
+                let cause = &error as &dyn std::error::Error;
+                tracing::error!(
+                    %intercept_id, %payment_hash, error = cause,
+                    "a hold on this HTLC cannot be read: the HTLC is left alone, and LDK fails it in time"
+                );
+                return Ok(());
+            }
+            Err(error) => {
+                tracing::error!(%error, "cannot look for a hold; LDK asks again");
+                return Err(Replay);
+            }
+        };
         match self.held_by(&htlc, &candidates) {
             Some(held) if is_other(&held.part, &htlc) => {
                 let (id, detail) = (held.part.intercept_id, "LDK told of it with other contents".to_owned());

@@ -123,7 +123,7 @@ pub(super) async fn step_in(
     let before = match holds::load(tx, hold_id).await {
         Ok(Some(before)) => before,
         Ok(None) => return Ok(None),
-        Err(error @ (StoreError::Hold { .. } | StoreError::Column { .. })) => {
+        Err(error) if error.is_of_a_row() => {
             tracing::error!(hold_id, %error, cause = ?std::error::Error::source(&error), "a hold is left alone");
             return Ok(None);
         }

@@ -185,13 +185,13 @@ fn ids(rows: &[Row]) -> Result<Vec<i64>, StoreError> {
     Ok(rows.iter().map(|row| row.get_i64("id")).collect::<Result<_, _>>()?)
 }
 
-/// The newest holds, ended ones included.
+/// The newest holds, ended ones included, without those whose rows contradict each other.
 ///
 /// # Errors
-/// When the database fails or the rows contradict each other.
+/// When the database fails.
 pub async fn newest(tx: &mut ReadTx, limit: u32) -> Result<Vec<HoldRow>, StoreError> {
     let rows = tx.fetch_all(select_hold!("ORDER BY id DESC LIMIT $1"), &values![limit]).await?;
-    build_all(tx, &rows).await
+    build_readable(tx, &rows).await
 }
 
 /// A payer's holds for its `payment_status`: live ones first, then the newest, at most `limit`.
@@ -297,6 +297,25 @@ async fn build_all(tx: &mut ReadTx, rows: &[Row]) -> Result<Vec<HoldRow>, StoreE
     let mut holds = Vec::with_capacity(rows.len());
     for row in rows {
         holds.push(build(tx, row).await?);
+    }
+    Ok(holds)
+}
+
+async fn build_readable(tx: &mut ReadTx, rows: &[Row]) -> Result<Vec<HoldRow>, StoreError> {
+    let mut holds = Vec::with_capacity(rows.len());
+    for row in rows {
+        match build(tx, row).await {
+            Ok(hold) => holds.push(hold),
+            Err(error) if error.is_of_a_row() => {
+                let hold_id = row.get_i64("id")?;
+                tracing::error!(
+                    hold_id,
+                    error = &error as &dyn std::error::Error,
+                    "a hold's rows cannot be read: it is left alone, and LDK fails its HTLCs in time"
+                );
+            }
+            Err(error) => return Err(error),
+        }
     }
     Ok(holds)
 }

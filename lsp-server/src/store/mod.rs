@@ -86,3 +86,19 @@ pub enum StoreError {
         column: &'static str,
     },
 }
+
+impl StoreError {
+    /// Whether one row is to blame, and the database works.
+    #[must_use]
+    pub const fn is_of_a_row(&self) -> bool {
+        match self {
+            Self::Hold { .. } | Self::Column { .. } => true,
+            Self::Storage(error) => {
+                matches!(
+                    error,
+                    storage::StorageError::Column { .. } | storage::StorageError::ColumnRange { .. }
+                )
+            }
+        }
+    }
+}
