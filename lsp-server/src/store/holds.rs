@@ -1,5 +1,8 @@
 //! Holds and their payment hashes.
 
+#[cfg(test)]
+mod tests;
+
 use bitcoin::secp256k1::PublicKey;
 use lightning_types::payment::PaymentHash;
 use protocol::hold::{FailCause, Hold, HoldStateTag, HoldTerms, Part};
