@@ -171,11 +171,13 @@ impl Guard {
         Ok(())
     }
 
-    /// Counts one further and has it witnessed. `fresh_id` is random.
+    /// Counts one further and has it witnessed. `random` names the database if it has no name yet.
     ///
     /// # Errors
     /// When the database or a witness cannot be written.
-    pub async fn advance(&self, db: &Database, fresh_id: [u8; 16]) -> Result<Generation, GuardError> {
+    pub async fn advance(&self, db: &Database, random: [u8; 32]) -> Result<Generation, GuardError> {
+        let mut fresh_id = [0; 16];
+        fresh_id.copy_from_slice(&random[..16]);
         let generation = db.advance_generation(fresh_id).await?;
         storage::crash_point!("generation_advanced");
         for witness in &self.witnesses {
@@ -194,7 +196,7 @@ impl Guard {
                 continue;
             }
             // It has its name by now.
-            if let Err(error) = self.advance(&db, [0; 16]).await {
+            if let Err(error) = self.advance(&db, [0; 32]).await {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
                     "the database's witness is not up to date: an old copy may not be noticed"

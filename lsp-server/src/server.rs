@@ -112,7 +112,7 @@ impl Server {
             config.payments(),
         );
         // Before anybody hears of this state.
-        let generation = guard.advance(&db, fresh_id(&node)).await?;
+        let generation = guard.advance(&db, node.random_bytes()).await?;
         tracing::info!(generation = generation.number, "the database is witnessed");
         // Before LDK tells again of what it holds: an event finds every hold as the last process left it.
         payments.restart().await?;
@@ -146,7 +146,7 @@ impl Server {
         self.node.stop().await;
         self.end_tasks().await;
         // A copy from before this stop is one that is told.
-        if let Err(error) = self.guard.advance(&self.db, fresh_id(&self.node)).await {
+        if let Err(error) = self.guard.advance(&self.db, self.node.random_bytes()).await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "the last state of the database is not witnessed"
@@ -288,13 +288,6 @@ impl Server {
         }
         Ok(())
     }
-}
-
-/// A database's name, if it has none yet.
-fn fresh_id(node: &Node) -> [u8; 16] {
-    let mut id = [0; 16];
-    id.copy_from_slice(&node.random_bytes()[..16]);
-    id
 }
 
 async fn answer_requests(

@@ -16,7 +16,7 @@ use crate::error::with_causes;
 const SQLITE_MAGIC: &[u8] = b"SQLite format 3\0";
 
 const MIB: u64 = 1024 * 1024;
-/// With less than this the next busy hour may fill the disk, and a full disk stops the server.
+/// With less than this the next busy hour may fill the disk, and nothing is taken on a full disk.
 const FREE_MIN: u64 = 256 * MIB;
 /// Below this an operator should know.
 const FREE_COMFORTABLE: u64 = 2_048 * MIB;

@@ -31,7 +31,7 @@ impl Place {
         for _ in 0..2 {
             let db = place.open().await;
             place.guard.admit(&db).await.unwrap();
-            place.guard.advance(&db, [7; 16]).await.unwrap();
+            place.guard.advance(&db, [7; 32]).await.unwrap();
             db.close().await;
             if !place.path("copy").exists() {
                 fs::copy(place.path("db"), place.path("copy")).unwrap();

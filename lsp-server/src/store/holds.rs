@@ -1,8 +1,5 @@
 //! Holds and their payment hashes.
 
-#[cfg(test)]
-mod tests;
-
 use bitcoin::secp256k1::PublicKey;
 use lightning_types::payment::PaymentHash;
 use protocol::hold::{FailCause, Hold, HoldStateTag, HoldTerms, Part};
@@ -11,6 +8,8 @@ use protocol::units::BlockHeight;
 use storage::{ReadTx, Row, StorageError, Tx, values};
 
 mod bulk;
+#[cfg(test)]
+mod tests;
 
 pub use bulk::{Loaded, live, moving};
 

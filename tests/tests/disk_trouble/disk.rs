@@ -11,7 +11,7 @@ use tests::folder::Folder;
 const SIZE: &str = "size=48m";
 const FILL_BYTES_MAX: usize = 8 << 20;
 
-pub struct SmallDisk {
+pub(crate) struct SmallDisk {
     /// Unmounted before the folder goes.
     mounted: bool,
     folder: Folder,
@@ -19,7 +19,7 @@ pub struct SmallDisk {
 
 impl SmallDisk {
     /// A file system in memory; without the right to mount one, a folder, which cannot be filled.
-    pub fn new() -> Result<Self, Failure> {
+    pub(crate) fn new() -> Result<Self, Failure> {
         let folder = Folder::new()?;
         let mount =
             Command::new("mount").args(["-t", "tmpfs", "-o", SIZE, "tmpfs"]).arg(folder.path()).output();
@@ -30,16 +30,16 @@ impl SmallDisk {
         Ok(Self { mounted, folder })
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    pub fn can_be_filled(&self) -> bool {
+    pub(crate) fn can_be_filled(&self) -> bool {
         self.mounted
     }
 
     /// Takes all the space that is left.
-    pub fn fill(&self) {
+    pub(crate) fn fill(&self) {
         let mut bytes = FILL_BYTES_MAX;
         let mut count = 0;
         while bytes > 0 {
@@ -52,7 +52,7 @@ impl SmallDisk {
         }
     }
 
-    pub fn empty(&self) -> Result<(), Failure> {
+    pub(crate) fn empty(&self) -> Result<(), Failure> {
         let failure = |source| Failure::File { path: self.path().to_owned(), source };
         for entry in fs::read_dir(self.path()).map_err(failure)? {
             let path = entry.map_err(failure)?.path();

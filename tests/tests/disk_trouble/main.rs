@@ -143,7 +143,7 @@ async fn payments_outlive_a_disk_that_cannot_be_written() -> TestResult {
     let attempt = Program::lsp_server(&second)
         .variable("LSP__DATABASE__URL", format!("sqlite:{}", link.display()))
         .variable("LSP__HTTP__LISTEN", "127.0.0.1:0")
-        .variable("LSP__LIGHTNING__LISTEN", "127.0.0.1:0")
+        .variable("LSP__LIGHTNING__LISTEN", "127.0.0.2:0")
         .attempt(&["run"])
         .await?;
     assert_ne!(attempt.code, Some(0));
