@@ -47,7 +47,7 @@ async fn pay_held(stage: &PuppetStage, deadline: BlockHeight) -> Result<(Pid, Pa
 async fn wait_for_metric(stage: &PuppetStage, name: &str, value: f64) -> Result<(), Failure> {
     wait_until(&format!("{name} to be {value}"), PAYMENT_TIMEOUT, async || {
         let metrics = stage.lsps[0].metrics().await?;
-        let seen = metrics.get(name).copied();
+        let seen = metrics.get(name);
         Ok(if seen == Some(value) { Seen::Done(()) } else { Seen::NotYet(format!("{seen:?}")) })
     })
     .await
@@ -76,7 +76,7 @@ async fn whatever_the_lie_nothing_new_is_held_and_what_is_held_is_still_paid() -
     let (pid, hash) = pay_held(&stage, deadline).await?;
     wait_for_metric(&stage, "lightning_rod_hold_parts{state=\"held\"}", 1.0).await?;
     let held = stage.lsps[0].metrics().await?;
-    assert_eq!(held.get("lightning_rod_holds{state=\"waiting\"}"), Some(&1.0));
+    assert_eq!(held.get("lightning_rod_holds{state=\"waiting\"}"), Some(1.0));
     assert!(held["lightning_rod_held_msat"] > AMOUNT_MSAT as f64);
     assert!(held["lightning_rod_blocks_to_deadline"] <= f64::from(HOLD_BLOCKS));
     assert!(held["lightning_rod_blocks_to_close"].is_infinite());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bitcoin::secp256k1::PublicKey;
 use lightning_types::payment::PaymentHash;
 use node::NodeEvent;
-use protocol::api::public::{ChallengeRequest, ChallengeResponse, RegisterDeviceRequest, registration_text};
+use protocol::api::public::{ChallengeRequest, ChallengeResponse, DeviceTarget, RegisterDeviceRequest};
 use protocol::ids::Pid;
 use protocol::path::{payee_unblock_path, pending_path};
 use protocol::units::{BlockHeight, Msat};
