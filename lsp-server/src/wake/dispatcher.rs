@@ -1,5 +1,5 @@
 //! The task: rescans the outbox, takes no input but a nudge, and may be dropped at any time. A wake whose pushes were under
-//! way then is due again when its lease runs out.
+//! way then is due again when its lease runs out, or when the next process starts.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -49,6 +49,13 @@ pub(super) type InFlight<'a> = FuturesUnordered<BoxFuture<'a, ()>>;
 impl Waker {
     /// Dispatches until the database is closed.
     pub async fn run(self: Arc<Self>) {
+        if let Err(error) = self.take_over().await {
+            // Whoever is concerned is woken when the leases run out.
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "wakes of the last process are not taken over"
+            );
+        }
         let mut in_flight = InFlight::new();
         loop {
             // No push without its row.
@@ -77,6 +84,22 @@ impl Waker {
                 }
             }
         }
+    }
+
+    /// Takes up the wakes whose pushes the last process on this database did not live to record. Once, before the first pass.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn take_over(&self) -> Result<(), StorageError> {
+        let now_unix = self.clock.now_unix();
+        let taken = self
+            .database
+            .submit("take_over_wakes", move |tx| Box::pin(wakes::take_over(tx, now_unix)))
+            .await?;
+        if taken > 0 {
+            tracing::info!(taken, "the last process died while it pushed; these wakes are pushed again");
+        }
+        Ok(())
     }
 
     /// One pass: pushes all that is due, or as much as may be under way, and records what came of it.

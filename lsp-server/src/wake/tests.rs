@@ -230,6 +230,21 @@ async fn a_push_that_a_crash_cut_off_is_sent_again_after_its_lease() {
 }
 
 #[tokio::test]
+async fn a_push_that_a_crash_cut_off_is_sent_again_as_soon_as_the_next_process_starts() {
+    let stage = Stage::with_phone().await;
+    stage.open(stage.wake(WakeReason::PaymentIncoming, 1, 60)).await;
+    let mut cut_off = InFlight::new();
+    assert!(stage.waker.claim_due(START, 8, &mut cut_off).await.unwrap());
+    drop(cut_off);
+    assert_eq!(stage.dispatch().await, 0);
+    stage.waker.take_over().await.unwrap();
+    assert_eq!(stage.dispatch().await, 1);
+    // What has a verdict keeps its schedule.
+    stage.waker.take_over().await.unwrap();
+    assert_eq!(stage.dispatch_after(1).await, 1);
+}
+
+#[tokio::test]
 async fn a_push_that_ends_after_the_phone_came_changes_no_schedule() {
     let stage = Stage::with_phone().await;
     stage.open(stage.wake(WakeReason::PaymentSettled, 1, HOUR)).await;

@@ -9,7 +9,8 @@ use storage::{ReadTx, StorageError, Tx, values};
 use super::{REPEAT_SECONDS, StoreError, node_id, reason};
 use crate::store::devices::{self, Device};
 
-/// How long a claimed wake is left alone: longer than any gateway takes for a push. After a crash it is due again then.
+/// How long a claimed wake is left alone: longer than any gateway takes for a push. After a crash it is due again then, or
+/// as soon as the next process takes it over: see [`take_over`].
 pub const LEASE_SECONDS: u64 = 20;
 
 /// When a wake is looked at again whose gateway filled up just now, in seconds.
@@ -183,6 +184,20 @@ pub async fn next_due(tx: &mut ReadTx, now_unix: u64) -> Result<Option<u64>, Sto
         )
         .await?;
     row.opt_u64("due_at")
+}
+
+/// Makes every wake due that was claimed and whose pushes have no verdict. For a process that has just opened the database:
+/// the lease on it proves that whoever claimed them is dead. Answers how many there were.
+///
+/// # Errors
+/// When the database fails.
+pub async fn take_over(tx: &mut Tx, now_unix: u64) -> Result<u64, StorageError> {
+    tx.execute(
+        "UPDATE wake SET due_at = $1 WHERE state = 'open' AND due_at > $1 AND expires_at > $1 AND EXISTS \
+         (SELECT 1 FROM wake_attempt WHERE wake_attempt.wake = wake.id AND verdict IS NULL AND sent_at > $2)",
+        &[now_unix.try_into()?, now_unix.saturating_sub(LEASE_SECONDS).try_into()?],
+    )
+    .await
 }
 
 /// Looks at a wake again later, without an attempt. `why` is for who asks why the phone did not ring.

@@ -8,7 +8,7 @@ pub mod ledger;
 
 pub use dispatch::{
     Claim, ClaimedWake, DueWake, LEASE_SECONDS, PendingPush, PushOutcome, WakeLimits, claim, due, finish,
-    next_due, postpone,
+    next_due, postpone, take_over,
 };
 
 use bitcoin::secp256k1::PublicKey;
