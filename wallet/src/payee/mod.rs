@@ -58,6 +58,7 @@ impl Wallet {
             expiry_secs,
             asynchronous: true,
         })?;
+        storage::crash_point!("invoice_made");
         let created_at = bolt11.duration_since_epoch().as_secs();
         let invoice = Invoice {
             payment_hash: bolt11.payment_hash(),
@@ -72,6 +73,7 @@ impl Wallet {
         core.database
             .submit("insert_invoice", move |tx| Box::pin(async move { invoices::insert(tx, &row).await }))
             .await?;
+        storage::crash_point!("invoice_stored");
         Ok(invoice)
     }
 }
@@ -112,8 +114,16 @@ impl Core {
     ) -> Result<(), WalletError> {
         let payment_hash = pending.payment_hash;
         let pid_hash = pending.pid.hash();
+        storage::crash_point!("pending_received");
         if self.node.height() >= pending.deadline {
+            // It waited too long, or the payer has taken the payment back.
             tracing::debug!("a payment_pending came after its deadline");
+            self.answers.forget_one(payment_hash, pid_hash);
+            self.database
+                .submit("pending_expired", move |tx| {
+                    Box::pin(pending::set_expired(tx, payment_hash, pid_hash))
+                })
+                .await?;
             return Ok(());
         }
         let Some(reply_to) = self.way_back(&pending, reply_to)? else {
@@ -164,6 +174,7 @@ impl Core {
                 self.node.reply(reply_to, answer)?;
                 return Ok(());
             }
+            storage::crash_point!("pending_stored");
         }
         if known != Some(PendingState::Unblocking) {
             self.emit(Step::PendingReceived {
@@ -230,7 +241,9 @@ impl Core {
         match (claim, preimage) {
             (Claim::Take, Some(preimage)) => {
                 self.answers.forget(payment_hash);
+                storage::crash_point!("before_claim");
                 self.node.claim(preimage);
+                storage::crash_point!("claim_told");
             }
             (claim, _) => {
                 tracing::warn!(%payment_hash, %amount, ?claim, "a payment is refused");

@@ -37,14 +37,22 @@ impl Wallet {
         let Some(payment) = core.find_payment(payment_hash).await? else {
             return core.cancel_forgotten(payment_hash).await;
         };
+        let payee_was_told = matches!(payment.state, PaymentState::Held | PaymentState::InCare);
         match payment.state {
             PaymentState::Failed => return Ok(Cancelled::Done),
             PaymentState::Settled => return Err(too_late("it is paid")),
             _ if payment.kind == PaymentKind::Ordinary => return Err(too_late("it is not held")),
             _ => core.give_up(payment_hash, "cancelled".to_owned()).await?,
         }
+        storage::crash_point!("cancel_begun");
         match core.drive(payment_hash, &PayOptions::default()).await {
-            Ok(payment) if payment.state == PaymentState::Failed => Ok(Cancelled::Done),
+            Ok(payment) if payment.state == PaymentState::Failed => {
+                if payee_was_told && let Err(error) = core.withdraw_pending(&payment) {
+                    tracing::info!(%error, "the payee is not told that the payment was cancelled");
+                }
+                storage::crash_point!("pending_withdrawn");
+                Ok(Cancelled::Done)
+            }
             Ok(payment) => Err(too_late(payment.state.as_str())),
             Err(WalletError::TakesTooLong { .. }) => Ok(Cancelled::Underway),
             Err(error) => Err(error),
@@ -88,6 +96,7 @@ impl Core {
                 return Ok(());
             }
             let status = self.ask_cancel(self.pid_hash(payment)).await?;
+            storage::crash_point!("cancel_answered");
             let in_flight =
                 self.node.outbound_parts(payment_hash).0 > 0 || self.node.own_payment(payment_hash).is_some();
             match status.map(|status| answer(status.state)) {

@@ -3,9 +3,10 @@
 use lightning_invoice::Bolt11Invoice;
 use node::{Node, NodeError};
 use protocol::path::pending_path;
+use protocol::units::BlockHeight;
 use protocol::wire::PaymentPending;
 
-use super::CONTEXT_PENDING;
+use super::{CONTEXT_PENDING, negotiate};
 use crate::Core;
 use crate::error::WalletError;
 use crate::store::payments::Payment;
@@ -14,6 +15,22 @@ impl Core {
     /// Sends the payee's news on its way through our LSP, whose hop says which hold it is for: the LSP keeps it, and sends it
     /// again until it is answered.
     pub(super) fn send_pending(&self, payment: &Payment, invoice: &Bolt11Invoice) -> Result<(), WalletError> {
+        self.send_pending_until(payment, invoice, payment.deadline.unwrap_or_default())
+    }
+
+    /// Tells a payee that may have been told of the payment, or will be, that it is taken back: the same message with a deadline
+    /// that has passed. It may get lost; the payee then waits for the payment in vain, as for one that it has no luck with.
+    pub(super) fn withdraw_pending(&self, payment: &Payment) -> Result<(), WalletError> {
+        let invoice = negotiate::parse(&payment.bolt11, self.config.network)?;
+        self.send_pending_until(payment, &invoice, BlockHeight(0))
+    }
+
+    fn send_pending_until(
+        &self,
+        payment: &Payment,
+        invoice: &Bolt11Invoice,
+        deadline: BlockHeight,
+    ) -> Result<(), WalletError> {
         let lsp = self.config.lsp.node_id;
         let pid = self.pid(payment);
         let payee = invoice.get_payee_pub_key();
@@ -27,7 +44,7 @@ impl Core {
             payment_hash: payment.payment_hash,
             amount: payment.amount,
             pid,
-            deadline: payment.deadline.unwrap_or_default(),
+            deadline,
             payer_and_lsp: self.config.show_payer.then(|| (self.node.node_id(), lsp)),
         };
         self.node.send_along(path, message.into(), Some(reply_path))?;
