@@ -70,7 +70,10 @@ impl Node {
                 }
                 let Some(event) = NodeEvent::from_ldk(event) else { return Ok(()) };
                 let Some(handler) = self.handler.get() else { return Err(ReplayEvent()) };
-                handler.event(event).await.map_err(|_| ReplayEvent())
+                storage::crash_point!("event_received");
+                let outcome = handler.event(event).await.map_err(|_| ReplayEvent());
+                storage::crash_point!("event_handled");
+                outcome
             }
         }
     }

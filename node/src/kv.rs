@@ -49,8 +49,14 @@ impl KVStore for NodeKv {
         key: &str,
         buf: Vec<u8>,
     ) -> impl Future<Output = Result<(), io::Error>> + 'static + Send {
+        storage::crash_point!("before_ldk_write_queued");
         let commit = self.database.kv().write(primary_namespace, secondary_namespace, key, buf);
-        async move { commit.await.map_err(io_error) }
+        storage::crash_point!("ldk_write_queued");
+        async move {
+            let outcome = commit.await.map_err(io_error);
+            storage::crash_point!("ldk_write_durable");
+            outcome
+        }
     }
 
     fn remove(

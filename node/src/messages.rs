@@ -57,8 +57,11 @@ impl Node {
     /// # Errors
     /// When the path's first hop is not connected.
     pub fn reply(&self, to: ReplyTo, message: Message) -> Result<(), NodeError> {
+        storage::crash_point!("before_reply_sent");
         let outcome = self.onion_messenger.handle_onion_message_response(message, to.0.respond());
+        storage::crash_point!("reply_queued");
         self.peer_manager.process_events();
+        storage::crash_point!("reply_sent");
         outcome.map(drop).map_err(|error| NodeError::refused("answering an onion message", error))
     }
 

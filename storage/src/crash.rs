@@ -2,7 +2,8 @@
 //!
 //! A [`crash_point!`](crate::crash_point) stands at each boundary where a crash could tell of work that is half done: before and
 //! after a commit, between what is durable and what LDK or a phone is told. It does nothing unless the process was started with
-//! [`CRASH_AT`] naming it, and in a build without debug assertions it is not there at all.
+//! [`CRASH_AT`] naming it, and in a build without debug assertions it is not there at all. With [`CRASH_TRACE`] the process says
+//! on standard error which points it reaches.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,6 +11,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// The environment variable that names the point to die at: `name`, or `name:N` for the N-th time that it is reached. It is read
 /// once.
 pub const CRASH_AT: &str = "LIGHTNING_ROD_CRASH_AT";
+
+/// With this environment variable, whatever its value, each point that is reached is a line on standard error: [`trace_line`].
+pub const CRASH_TRACE: &str = "LIGHTNING_ROD_CRASH_TRACE";
 
 static ARMED: OnceLock<Option<Armed>> = OnceLock::new();
 
@@ -35,12 +39,26 @@ impl Armed {
     }
 }
 
+/// The line with which [`CRASH_TRACE`] tells of a point, without its end.
+pub fn trace_line(name: &str) -> String {
+    format!("crash point {name} reached")
+}
+
+/// The line with which a process dies at a point, without its end.
+pub fn death_line(name: &str) -> String {
+    format!("crash point {name}: the process aborts, as {CRASH_AT} says")
+}
+
 /// What [`crash_point!`](crate::crash_point) calls.
 #[doc(hidden)]
 pub fn reached(name: &str) {
+    static TRACED: OnceLock<bool> = OnceLock::new();
+    if *TRACED.get_or_init(|| std::env::var_os(CRASH_TRACE).is_some()) {
+        eprintln!("{}", trace_line(name));
+    }
     let armed = ARMED.get_or_init(|| std::env::var(CRASH_AT).ok().map(|text| Armed::parse(&text)));
     if armed.as_ref().is_some_and(|armed| armed.is_due(name)) {
-        eprintln!("crash point {name}: the process aborts, as {CRASH_AT} says");
+        eprintln!("{}", death_line(name));
         std::process::abort();
     }
 }
@@ -78,18 +96,33 @@ mod tests {
         }
     }
 
-    /// The signal that ended the child, and how often it passed both points.
-    fn child(crash_at: Option<&str>) -> (Option<i32>, usize) {
+    fn command() -> Command {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "crash::tests::child_passes_points", "--nocapture"]).env(CHILD, "1");
-        match crash_at {
-            Some(point) => command.env(CRASH_AT, point),
-            None => command.env_remove(CRASH_AT),
-        };
+        command.env_remove(CRASH_AT).env_remove(CRASH_TRACE);
+        command
+    }
+
+    /// The signal that ended the child, and how often it passed both points.
+    fn child(crash_at: Option<&str>) -> (Option<i32>, usize) {
+        let mut command = command();
+        if let Some(point) = crash_at {
+            command.env(CRASH_AT, point);
+        }
         let output = command.output().unwrap();
         let died = output.status.signal() == Some(SIGABRT);
         assert_eq!(died, String::from_utf8_lossy(&output.stderr).contains("crash point"));
         (output.status.signal(), String::from_utf8_lossy(&output.stdout).matches("passed\n").count())
+    }
+
+    #[test]
+    fn a_traced_process_says_what_it_reaches() {
+        let output = command().env(CRASH_TRACE, "1").output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let expected = if cfg!(debug_assertions) { 3 } else { 0 };
+        for point in ["first", "second"] {
+            assert_eq!(stderr.matches(&format!("{}\n", trace_line(point))).count(), expected);
+        }
     }
 
     #[test]

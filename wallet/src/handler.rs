@@ -57,6 +57,7 @@ impl Core {
                 let commit = self.database.submit_required("payment_settled", move |tx| {
                     Box::pin(payments::set_settled(tx, payment_hash, preimage, fee_paid))
                 });
+                storage::crash_point!("settled_queued");
                 let fee_msat = fee_paid.unwrap_or_default();
                 self.announce(commit, move |first| first.then_some(Step::Settled { payment_hash, fee_msat }));
             }
@@ -67,6 +68,7 @@ impl Core {
                         async move { payments::set_failed_by_ldk(tx, payment_hash, &reason, height).await },
                     )
                 });
+                storage::crash_point!("failed_queued");
                 self.announce(commit, move |reason| {
                     reason.map(|reason| Step::Failed { payment_hash, reason })
                 });
@@ -92,6 +94,7 @@ impl Core {
                 invoices::set_paid(tx, payment_hash, amount, now_unix).await
             })
         });
+        storage::crash_point!("paid_queued");
         self.answers.forget(payment_hash);
         self.announce(commit, move |first| first.then_some(Step::Paid { payment_hash, amount_msat: amount }));
     }

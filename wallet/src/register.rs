@@ -38,6 +38,7 @@ impl Wallet {
         let mut request = RegisterDeviceRequest::new(node_id, challenge.challenge, target);
         request.signature = core.node.sign(&request.text(&core.config.lsp.node_id))?;
         let response: RegisterDeviceResponse = api.post("/v1/devices", &request).await?;
+        storage::crash_point!("device_registered");
         Ok(Registered { device_id: response.device_id })
     }
 

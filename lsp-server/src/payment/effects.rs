@@ -50,6 +50,7 @@ impl Payments {
             storage::crash_point!("before_release");
             for part in &stepped.forward {
                 self.release(part);
+                storage::crash_point!("part_released");
             }
             storage::crash_point!("released");
             self.node.flush_forwards();

@@ -63,7 +63,9 @@ impl Payments {
             .map(|row| self.submit_step("restarted", Select::Hold(row.hold_id), HoldEvent::Restarted))
             .collect();
         for commit in commits {
-            commit.await?.into_iter().for_each(|stepped| self.act(stepped, None));
+            let stepped = commit.await?;
+            storage::crash_point!("hold_restarted");
+            stepped.into_iter().for_each(|stepped| self.act(stepped, None));
         }
         Ok(())
     }

@@ -38,6 +38,7 @@ impl Payments {
             Message::PaymentStatus(status) => self.status(&status).await,
             _ => None,
         };
+        storage::crash_point!("before_request_answered");
         if let Some(answer) = answer
             && let Err(error) = self.node.reply(reply_to, answer)
         {

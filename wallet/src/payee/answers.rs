@@ -142,7 +142,10 @@ impl Core {
             }
         }
         for ((payment_hash, pid_hash), reply_to) in due {
-            match self.node.reply(reply_to, PaymentUnblock { payment_hash }.into()) {
+            storage::crash_point!("before_unblock_sent");
+            let sent = self.node.reply(reply_to, PaymentUnblock { payment_hash }.into());
+            storage::crash_point!("unblock_sent");
+            match sent {
                 Ok(()) if self.answers.was_sent(payment_hash, pid_hash) => {
                     self.emit(Step::Unblocked { payment_hash });
                 }

@@ -97,6 +97,7 @@ impl Core {
             }
             Err(error) => return Err(error),
         };
+        storage::crash_point!("ack_received");
         match answer {
             BlockAnswer::Accepted { deadline } if deadline > requested => {
                 self.give_up(payment_hash, WalletError::UnexpectedAnswer.to_string()).await?;
@@ -107,6 +108,7 @@ impl Core {
                     Box::pin(payments::set_granted(tx, payment_hash, deadline))
                 });
                 if commit.await? {
+                    storage::crash_point!("grant_stored");
                     self.emit(Step::Blocked { payment_hash, deadline });
                 }
                 Ok(())
@@ -172,7 +174,10 @@ impl Core {
                 return Ok(Ok(()));
             }
             request.extra_final_cltv_blocks = extra_blocks(deadline, self.node.height(), invoice_min_final);
-            match self.node.pay(&request) {
+            storage::crash_point!("before_pay");
+            let handed_over = self.node.pay(&request);
+            storage::crash_point!("pay_told");
+            match handed_over {
                 Ok(()) | Err(NodeError::DuplicatePayment) => return Ok(Ok(())),
                 Err(NodeError::NoRoute) if Instant::now() < give_up_at => sleep(POLL).await,
                 Err(error) => return Ok(Err(error.to_string())),
@@ -202,7 +207,9 @@ impl Core {
                 return self.give_up(payment_hash, "the LSP has forgotten the hold".to_owned()).await;
             };
             if all_parts_held(status, payment_hash, payment.amount, in_flight) {
+                storage::crash_point!("held_seen");
                 if self.advance(payment_hash, PaymentState::Paying, PaymentState::Held).await? {
+                    storage::crash_point!("held_stored");
                     self.emit(Step::Held { payment_hash, parts: in_flight.0 });
                 }
                 return Ok(());
@@ -259,7 +266,9 @@ impl Core {
                 return Ok(());
             }
             if Instant::now() >= send_at {
+                storage::crash_point!("before_pending_sent");
                 self.send_pending(payment, &invoice)?;
+                storage::crash_point!("pending_sent");
                 send_at = Instant::now() + PENDING_REPEAT;
             }
             let statuses = self.ask_status(Some(pid_hash)).await?;
@@ -269,7 +278,9 @@ impl Core {
                     && matches!(status.state, HoldStateCode::Waiting | HoldStateCode::Held)
             });
             if !waits {
+                storage::crash_point!("care_seen");
                 if self.advance(payment_hash, PaymentState::Held, PaymentState::InCare).await? {
+                    storage::crash_point!("care_stored");
                     self.emit(Step::PendingInCare { payment_hash });
                 }
                 return Ok(());

@@ -69,6 +69,7 @@ impl Wallet {
         }
         let begun =
             core.database.submit("begin_payment", move |tx| Box::pin(payments::begin(tx, new))).await?;
+        storage::crash_point!("payment_begun");
         match begun {
             Begun::Known(known) if known.state == PaymentState::Settled => {
                 return Err(WalletError::AlreadyPaid);

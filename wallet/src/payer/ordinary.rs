@@ -67,7 +67,10 @@ impl Wallet {
         };
         let give_up_at = Instant::now() + ROUTE_WAIT;
         loop {
-            match core.node.pay(&request) {
+            storage::crash_point!("before_ordinary_pay");
+            let handed_over = core.node.pay(&request);
+            storage::crash_point!("ordinary_pay_told");
+            match handed_over {
                 Ok(()) | Err(NodeError::DuplicatePayment) => break,
                 Err(NodeError::NoRoute) if Instant::now() < give_up_at => sleep(POLL).await,
                 Err(error) => {

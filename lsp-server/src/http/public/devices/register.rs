@@ -98,6 +98,7 @@ async fn register(
             })
         })
         .await?;
+    storage::crash_point!("device_stored");
     state.waker.nudge();
     let status = if registered.is_new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, RegisterDeviceResponse { device_id: registered.device_id.to_string(), durable: true }))
