@@ -6,6 +6,9 @@
 
 pub mod attempt;
 pub mod bitcoind;
+#[cfg(feature = "puppet")]
+pub mod crash;
+pub mod doom;
 pub mod failure;
 pub mod fakes;
 pub mod folder;

@@ -32,7 +32,13 @@ impl Drop for Logs {
         }
         for (name, path) in &self.paths {
             let log = std::fs::read_to_string(path).unwrap_or_default();
+            // A traced process says more than anybody wants to read.
+            let log: String = log.split_inclusive('\n').filter(|line| !is_trace(line)).collect();
             eprintln!("\n--- the end of {name}'s log ---\n{}", crate::text::tail(&log, LINES));
         }
     }
+}
+
+fn is_trace(line: &str) -> bool {
+    line.starts_with("crash point ") && line.trim_end().ends_with(" reached")
 }

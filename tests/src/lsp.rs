@@ -1,8 +1,6 @@
 //! `lsp-server` processes.
 
 use std::net::{Ipv4Addr, SocketAddr};
-#[cfg(feature = "puppet")]
-use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,12 +16,11 @@ use crate::ports::free_port;
 use crate::process::{self, Output, Process};
 use crate::wait::{SOON, Seen, wait_until};
 
+mod supervised;
+
 const PROGRAM: &str = "lsp-server";
 /// How long a graceful stop may take.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
-/// How often it is looked whether a process has died that is to.
-#[cfg(feature = "puppet")]
-const CRASH_POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// What an LSP takes for forwarding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,55 +150,6 @@ impl Lsp {
         .await?;
         self.node_id = info.node_id.to_string();
         Ok(())
-    }
-
-    /// Starts it again so that it dies at `point` (see [`storage::crash`]), tells `story` against it, and starts it once more,
-    /// without the point, as soon as it is dead. The answer, and whether it died.
-    ///
-    /// # Errors
-    ///
-    /// When the story fails, or the process ends in any other way.
-    #[cfg(feature = "puppet")]
-    pub async fn with_crash<T>(
-        &mut self,
-        point: &str,
-        story: impl AsyncFnOnce(&Self) -> Result<T, Failure>,
-    ) -> Result<(T, bool), Failure> {
-        /// Of `abort`.
-        const SIGABRT: i32 = 6;
-        self.kill().await;
-        let this = &*self;
-        let launch = |point: Option<&str>| {
-            let mut command = this.command(&["run"])?;
-            match point {
-                Some(point) => command.env(storage::crash::CRASH_AT, point),
-                None => command.env_remove(storage::crash::CRASH_AT),
-            };
-            Process::start(&this.name, command, Output::Log(&this.log))
-        };
-        let mut process = launch(Some(point))?;
-        let mut crashed = false;
-        let told = {
-            let mut story = std::pin::pin!(story(this));
-            loop {
-                tokio::select! {
-                    told = &mut story => break told?,
-                    () = tokio::time::sleep(CRASH_POLL_INTERVAL) => {}
-                }
-                let Some(status) = process.ended() else { continue };
-                if crashed || status.signal() != Some(SIGABRT) {
-                    return Err(Failure::Ended {
-                        name: this.name.clone(),
-                        status,
-                        stderr: this.log_tail(20),
-                    });
-                }
-                crashed = true;
-                process = launch(None)?;
-            }
-        };
-        self.process = Some(process);
-        Ok((told, crashed))
     }
 
     /// Stops it with SIGTERM.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::bitcoind::{Bitcoind, RPC_PASSWORD, RPC_USER};
+use crate::doom::Fate;
 use crate::failure::Failure;
 use crate::lsp::Lsp;
 use crate::process::{self, Output, Process};
@@ -13,6 +14,8 @@ use crate::process::{self, Output, Process};
 const PROGRAM: &str = "wallet";
 /// How long a command that goes online may take.
 const ONLINE_TIMEOUT: Duration = Duration::from_secs(120);
+/// How often it is looked whether a process is to be killed.
+const DOOM_POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// One wallet's data folder. Each command is a process of its own; only one can run at a time.
 #[derive(Clone, Debug)]
@@ -20,6 +23,7 @@ pub struct Wallet {
     name: String,
     data_dir: PathBuf,
     log: PathBuf,
+    fate: Fate,
 }
 
 /// A line that a wallet printed, and when.
@@ -42,6 +46,8 @@ pub struct Run {
     pub lines: Vec<Line>,
     /// Its exit code was 0.
     pub success: bool,
+    /// It died as [`Wallet::fate`] says.
+    pub died: bool,
 }
 
 impl Line {
@@ -69,6 +75,7 @@ impl Wallet {
             name: name.to_owned(),
             data_dir: folder.join(name),
             log: folder.join(format!("{name}.log")),
+            fate: Fate::default(),
         };
         let (rpc_url, lsp_address, lsp_api) = (bitcoind.rpc_url(), lsp.peer_address(), lsp.api_url());
         let arguments = [
@@ -86,7 +93,8 @@ impl Wallet {
 
     /// The wallet in a folder that was initialized before.
     pub fn existing(name: &str, data_dir: &Path, log: &Path) -> Self {
-        Self { name: name.to_owned(), data_dir: data_dir.to_owned(), log: log.to_owned() }
+        let (data_dir, log) = (data_dir.to_owned(), log.to_owned());
+        Self { name: name.to_owned(), data_dir, log, fate: Fate::default() }
     }
 
     /// Its name in this test.
@@ -102,6 +110,11 @@ impl Wallet {
     /// The file with its seed.
     pub fn seed_path(&self) -> PathBuf {
         self.data_dir.join("seed")
+    }
+
+    /// What the processes of [`Wallet::follow`] die of.
+    pub fn fate(&self) -> &Fate {
+        &self.fate
     }
 
     /// Its database.
@@ -148,37 +161,57 @@ impl Wallet {
     pub async fn follow(&self, arguments: &[&str], mut seen: impl FnMut(&Line)) -> Result<Run, Failure> {
         let name = self.what(arguments);
         let started = Instant::now();
-        let mut process = Process::start(&name, self.command(arguments)?, Output::Lines(&self.log))?;
+        let mut command = self.command(arguments)?;
+        self.fate.begin(&mut command);
+        let mut process = Process::start(&name, command, Output::Lines(&self.log))?;
         let failure = |source| Failure::Start { name: name.clone(), source };
         let mut lines = Vec::new();
+        let mut unread = None;
         if let Some(mut output) = process.lines() {
             let read = async {
                 while let Some(line) = output.next_line().await.map_err(failure)? {
-                    let value = serde_json::from_str(&line).map_err(|source| Failure::Output {
-                        name: name.clone(),
-                        output: line,
-                        source,
-                    })?;
-                    let line = Line { at: Instant::now(), value };
-                    seen(&line);
-                    lines.push(line);
+                    match serde_json::from_str(&line) {
+                        Ok(value) => {
+                            let line = Line { at: Instant::now(), value };
+                            seen(&line);
+                            lines.push(line);
+                        }
+                        Err(source) => {
+                            unread = Some(Failure::Output { name: name.clone(), output: line, source })
+                        }
+                    }
                 }
                 Ok::<_, Failure>(())
             };
-            let waited = tokio::time::timeout(ONLINE_TIMEOUT, read).await;
-            if let Ok(outcome) = waited {
-                outcome?;
-            } else {
-                let last = lines.last().map(|line: &Line| line.value.to_string());
-                return Err(Failure::Timeout {
-                    what: format!("the end of {name}"),
-                    timeout: ONLINE_TIMEOUT,
-                    last,
-                });
+            let doomed = async {
+                while !self.fate.is_over() {
+                    tokio::time::sleep(DOOM_POLL_INTERVAL).await;
+                }
+            };
+            let waited = tokio::select! {
+                waited = tokio::time::timeout(ONLINE_TIMEOUT, read) => Some(waited),
+                () = doomed => None,
+            };
+            match waited {
+                Some(Ok(outcome)) => outcome?,
+                Some(Err(_)) => {
+                    let last = lines.last().map(|line: &Line| line.value.to_string());
+                    return Err(Failure::Timeout {
+                        what: format!("the end of {name}"),
+                        timeout: ONLINE_TIMEOUT,
+                        last,
+                    });
+                }
+                None => drop(process.kill_now().await),
             }
         }
-        let success = process.wait(ONLINE_TIMEOUT).await?.success();
-        Ok(Run { started, ended: Instant::now(), lines, success })
+        let status = process.wait(ONLINE_TIMEOUT).await?;
+        let died = self.fate.end(status);
+        match unread {
+            // A line that it could not finish.
+            Some(failure) if !died => Err(failure),
+            _ => Ok(Run { started, ended: Instant::now(), lines, success: status.success(), died }),
+        }
     }
 
     /// Runs a command that prints one JSON value.

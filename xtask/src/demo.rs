@@ -30,10 +30,10 @@ pub(crate) struct Arguments {
 }
 
 #[derive(Debug, thiserror::Error)]
-enum DemoError {
+enum StartError {
     #[error(transparent)]
     Bitcoind(#[from] BitcoindError),
-    #[error("the demo could not be built")]
+    #[error("it could not be built")]
     Build(#[source] ProcessError),
     #[error("cannot find the target folder")]
     TargetDir(#[source] io::Error),
@@ -49,34 +49,36 @@ impl Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
-    let error = become_demo(arguments);
+    let (release, rest) = arguments.split();
+    become_program("demo", release, &rest)
+}
+
+/// Builds the programs and puts one of them, of the tests' package, into this process's place, so that a signal reaches it.
+/// Returns only if it could not be started.
+pub(crate) fn become_program(name: &str, release: bool, arguments: &[String]) -> ExitCode {
+    let error = match prepare(release) {
+        Ok((bitcoind, folder)) => {
+            let path = folder.join(name);
+            let mut program = process::program(&path);
+            let source = program.args(arguments).env(EXE_VAR, bitcoind).env(BIN_DIR_VAR, folder).exec();
+            StartError::Start { path, source }
+        }
+        Err(error) => error,
+    };
     eprintln!("error: {}", with_causes(&error));
     ExitCode::FAILURE
 }
 
-/// Returns only if the demo could not be started. It takes this process's place, so that a signal reaches it.
-fn become_demo(arguments: &Arguments) -> DemoError {
-    let (release, rest) = arguments.split();
-    let (bitcoind, folder) = match prepare(release) {
-        Ok(prepared) => prepared,
-        Err(error) => return error,
-    };
-    let path = folder.join("demo");
-    let mut demo = process::program(&path);
-    let source = demo.args(rest).env(EXE_VAR, bitcoind).env(BIN_DIR_VAR, folder).exec();
-    DemoError::Start { path, source }
-}
-
 /// The bitcoind, and the folder with the programs that were built.
-fn prepare(release: bool) -> Result<(PathBuf, PathBuf), DemoError> {
+fn prepare(release: bool) -> Result<(PathBuf, PathBuf), StartError> {
     let bitcoind = bitcoind::ensure(&mut print_progress)?;
     let mut build = cargo();
     build.args(["build", "-p", "lsp-server", "-p", "wallet", "-p", "tests", "--bins"]);
     if release {
         build.arg("--release");
     }
-    process::run(&mut build).map_err(DemoError::Build)?;
+    process::run(&mut build).map_err(StartError::Build)?;
     let profile = if release { "release" } else { "debug" };
-    let folder = target_dir().map_err(DemoError::TargetDir)?.join(profile);
+    let folder = target_dir().map_err(StartError::TargetDir)?.join(profile);
     Ok((bitcoind, folder))
 }

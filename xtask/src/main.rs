@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 mod advisories;
 mod arguments;
 mod check;
+mod crash;
 mod demo;
 mod fuzz;
 mod process;
@@ -29,6 +30,7 @@ enum Command {
     Test(test::Arguments),
     Check(check::Arguments),
     Simulate(simulate::Arguments),
+    Crash(crash::Arguments),
     Advisories(advisories::Arguments),
     Fuzz(fuzz::Arguments),
 }
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         Command::Test(arguments) => test::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),
+        Command::Crash(arguments) => crash::run(&arguments),
         Command::Advisories(arguments) => advisories::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
     }

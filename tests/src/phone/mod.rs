@@ -143,7 +143,7 @@ impl Shared {
                     Ok(run) => {
                         self.tell(&Happening::Slept(run.clone()));
                         let mut state = self.state();
-                        if !run.success {
+                        if !run.success && !run.died {
                             state.failure = Some("`wallet wake` ended with a failure".to_owned());
                         }
                         state.wakes.push(run);
@@ -227,6 +227,16 @@ impl Phone {
     pub fn enter_coverage(&self) {
         self.shared.state().out_of_coverage = false;
         self.shared.changed.notify_one();
+    }
+
+    /// What went wrong when a push started the wallet, if that did not go well.
+    pub fn failure(&self) -> Option<String> {
+        self.shared.state().failure.clone()
+    }
+
+    /// Whether its wallet's process runs now.
+    pub fn is_busy(&self) -> bool {
+        self.shared.process.try_lock().is_err()
     }
 
     /// Every push so far.

@@ -82,8 +82,13 @@ impl Process {
 
     /// Sends SIGKILL, as a power cut would, and waits until it is gone.
     pub async fn kill(mut self) {
+        self.kill_now().await;
+    }
+
+    /// As [`Process::kill`], and says how it ended: it may have by itself.
+    pub(crate) async fn kill_now(&mut self) -> Option<ExitStatus> {
         let _ = kill_process_group(self.group, Signal::KILL);
-        let _ = self.child.wait().await;
+        self.child.wait().await.ok()
     }
 
     /// Waits for the end.

@@ -1,0 +1,168 @@
+//! What must be true after every story, whoever died in it.
+
+use serde_json::Value;
+
+use super::stories::{STORY_TIMEOUT, Story, Told};
+use crate::failure::Failure;
+use crate::lsp::Lsp;
+use crate::phone::Phone;
+use crate::stage::{Balances, Setup, Stage};
+use crate::wait::{Seen, wait_until};
+
+/// What was so before.
+pub(super) struct Before {
+    balances: Balances,
+    devices: Vec<String>,
+}
+
+impl Before {
+    pub(super) async fn look(stage: &Stage) -> Result<Self, Failure> {
+        let balances = retry("everybody to answer", async || stage.balances().await).await?;
+        Ok(Self { balances, devices: devices(stage).await? })
+    }
+}
+
+/// The registered phones. Each was acknowledged.
+async fn devices(stage: &Stage) -> Result<Vec<String>, Failure> {
+    let mut all = Vec::new();
+    for lsp in &stage.lsps {
+        let devices = lsp.devices().await?;
+        all.extend(devices.iter().map(|device| format!("{}: {}", device.node_id, device.device_id)));
+    }
+    Ok(all)
+}
+
+/// Looks until everything is as it must be. A phone may have to come once more for the last of it.
+pub(super) async fn check(
+    stage: &Stage,
+    setup: &Setup,
+    before: &Before,
+    story: Story,
+    told: &Told,
+) -> Result<(), Failure> {
+    let mut wrong_before = false;
+    wait_until("everything to be as it must be", STORY_TIMEOUT, async || {
+        if wrong_before {
+            tokio::try_join!(stage.payer.follow(&["wake"], |_| ()), stage.payee.follow(&["wake"], |_| ()))?;
+        }
+        wrong_before = true;
+        Ok::<_, Failure>(match look(stage, setup, before, story, told).await {
+            Ok(wrong) if wrong.is_empty() => Seen::Done(()),
+            Ok(wrong) => Seen::NotYet(wrong.join("; ")),
+            Err(error) => Seen::NotYet(xtask::with_causes(&error)),
+        })
+    })
+    .await
+}
+
+/// A list of what is wrong.
+async fn look(
+    stage: &Stage,
+    setup: &Setup,
+    before: &Before,
+    story: Story,
+    told: &Told,
+) -> Result<Vec<String>, Failure> {
+    let mut wrong = Vec::new();
+    for lsp in &stage.lsps {
+        let holds = lsp.holds().await?;
+        if !holds.is_empty() {
+            wrong.push(format!("{} still holds {holds:?}", lsp.name()));
+        }
+        let log = lsp.log();
+        if let Some(line) = log.lines().find(|line| line.contains("panicked at")) {
+            wrong.push(format!("{} panicked: {line}", lsp.name()));
+        }
+        for channel in lsp.channels().await? {
+            let htlcs = channel.pending_inbound_htlcs + channel.pending_outbound_htlcs;
+            if htlcs > 0 {
+                wrong.push(format!("{htlcs} HTLCs on {}", channel.channel_id));
+            }
+        }
+    }
+    if !stage.all_channels_open(setup).await? {
+        wrong.push("a channel is closed".to_owned());
+    }
+    let devices = devices(stage).await?;
+    if devices != before.devices {
+        wrong.push(format!("the registered phones were {:?} and are {devices:?}", before.devices));
+    }
+    let (of_payer, of_payee) =
+        tokio::try_join!(status(&stage.payer, &told.payment_hash), status(&stage.payee, &told.payment_hash))?;
+    let (payment, invoice) = (&of_payer["payments"][0], &of_payee["invoices"][0]);
+    let expected = if told.paid { ("settled", "paid") } else { ("failed", "open") };
+    if (payment["state"].as_str(), invoice["state"].as_str()) != (Some(expected.0), Some(expected.1)) {
+        wrong.push(format!("the payer says {payment}, the payee {invoice}"));
+    }
+    if told.paid && invoice["paid_msat"].as_u64() != Some(told.amount_msat) {
+        wrong.push(format!("the payee was not paid what it asked for: {invoice}"));
+    }
+    let is = stage.balances().await?;
+    let should = expected_balances(stage, before, story, told).await?;
+    if is != should {
+        wrong.push(format!("balances are {is:?} and should be {should:?}"));
+    }
+    let fee_msat = before.balances.payer_msat.saturating_sub(should.payer_msat + told.amount_msat);
+    if told.paid && payment["fee_msat"].as_u64() != Some(fee_msat) {
+        wrong.push(format!("the payer's wallet says that it paid a fee of {}", payment["fee_msat"]));
+    }
+    Ok(wrong)
+}
+
+/// To the millisatoshi, from both LSPs' terms.
+async fn expected_balances(
+    stage: &Stage,
+    before: &Before,
+    story: Story,
+    told: &Told,
+) -> Result<Balances, Failure> {
+    let mut balances = before.balances.clone();
+    if !told.paid {
+        return Ok(balances);
+    }
+    let (first, second) = (stage.payers_lsp(), stage.payees_lsp());
+    let offered_msat = if story == Story::Ordinary {
+        vec![told.amount_msat + second.fees().fee_msat(told.amount_msat)]
+    } else {
+        settled_parts_msat(first, &told.payment_hash).await?
+    };
+    for offered_msat in offered_msat {
+        let forwarded_msat = second.fees().forwarded_msat(offered_msat);
+        let fee_msat = first.fees().fee_msat(offered_msat);
+        balances.payer_msat = balances.payer_msat.saturating_sub(offered_msat + fee_msat);
+        balances.lsps_msat[0] += fee_msat;
+        balances.lsps_msat[1] += offered_msat - forwarded_msat;
+        balances.payee_msat += forwarded_msat;
+    }
+    Ok(balances)
+}
+
+/// What the payer's LSP passed on in each part of the hold that was settled. Its grant was acknowledged: it must know it.
+async fn settled_parts_msat(lsp: &Lsp, payment_hash: &str) -> Result<Vec<u64>, Failure> {
+    let holds: Vec<protocol::api::admin::HoldSummary> = lsp.ask(&["holds", "list", "--ended"]).await?;
+    let mut settled = Vec::new();
+    for hold in holds {
+        if !hold.payment_hashes.iter().any(|hash| hash.to_string() == payment_hash) {
+            continue;
+        }
+        for detail in lsp.hold(&hold.pid_hash.to_string()).await? {
+            let parts = detail.parts.iter().filter(|part| part.state.as_str() == "settled");
+            settled.extend(parts.map(|part| part.outbound_amount_msat.0));
+        }
+    }
+    Ok(settled)
+}
+
+async fn status(phone: &Phone, payment_hash: &str) -> Result<Value, Failure> {
+    phone.ask(&["status", payment_hash]).await
+}
+
+async fn retry<T>(what: &str, mut attempt: impl AsyncFnMut() -> Result<T, Failure>) -> Result<T, Failure> {
+    wait_until(what, STORY_TIMEOUT, async || {
+        Ok(match attempt().await {
+            Ok(done) => Seen::Done(done),
+            Err(error) => Seen::NotYet(xtask::with_causes(&error)),
+        })
+    })
+    .await
+}

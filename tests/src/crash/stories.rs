@@ -1,0 +1,170 @@
+//! Payments that go on whoever dies meanwhile. Phones are real wallets: a push or their user starts them.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::world::World;
+use crate::failure::Failure;
+use crate::phone::Phone;
+use crate::wait::{Seen, wait_until};
+use crate::wallet::Run;
+
+/// How long anything in a story may take that somebody died in.
+pub(super) const STORY_TIMEOUT: Duration = Duration::from_secs(180);
+
+const AMOUNT_MSAT: u64 = 20_000_000;
+/// More than one of the payer's small channels can carry, and less than two.
+const MPP_AMOUNT_MSAT: u64 = 250_000_000;
+/// Longer than an LSP waits before it sends a `payment_pending` again: 10 s, and the pause between two looks.
+const LATE: Duration = Duration::from_secs(20);
+
+/// What is told while somebody dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Story {
+    /// The phones are never there together; pushes wake them.
+    Main,
+    /// As `Main`, in two parts at least.
+    Mpp,
+    /// The payer changes its mind while the payee is away.
+    Cancel,
+    /// A payment with no hold to a payee that sleeps, after its phone was registered again.
+    Ordinary,
+    /// As `Main`, with a payee that is out of coverage until the payer's LSP has sent its message again.
+    Late,
+}
+
+impl Story {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Main => "main",
+            Self::Mpp => "mpp",
+            Self::Cancel => "cancel",
+            Self::Ordinary => "ordinary",
+            Self::Late => "late",
+        }
+    }
+
+    pub(super) fn amount_msat(self) -> u64 {
+        if self == Self::Mpp { MPP_AMOUNT_MSAT } else { AMOUNT_MSAT }
+    }
+}
+
+impl fmt::Display for Story {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What was told.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    pub(super) payment_hash: String,
+    pub(super) amount_msat: u64,
+    /// The payee has the money; else the payer has it back.
+    pub(super) paid: bool,
+}
+
+/// Tells a story to its end.
+pub(super) async fn tell(story: Story, world: &World<'_>) -> Result<Told, Failure> {
+    let nursed = async { tokio::join!(world.nurse(world.payer), world.nurse(world.payee)) };
+    tokio::select! {
+        told = tell_undisturbed(story, world) => told,
+        _ = nursed => Err(Failure::wrong("nobody looks after the phones")),
+    }
+}
+
+async fn tell_undisturbed(story: Story, world: &World<'_>) -> Result<Told, Failure> {
+    let (payer, payee) = (world.payer, world.payee);
+    if story == Story::Ordinary {
+        insist("to register the payee's phone", payee, &["register", "--webhook", payee.webhook_url()])
+            .await?;
+    }
+    let amount_msat = story.amount_msat();
+    let (invoice, payment_hash) = invoice(payee, amount_msat).await?;
+    match story {
+        Story::Main => pay(payer, &invoice, &payment_hash, &[]).await?,
+        Story::Mpp => pay(payer, &invoice, &payment_hash, &["--parts-min", "2"]).await?,
+        Story::Ordinary => pay(payer, &invoice, &payment_hash, &["--ordinary"]).await?,
+        Story::Late => {
+            payee.leave_coverage();
+            let sent = || world.payers_lsp.log().matches("payment_pending sent again").count();
+            let before = sent();
+            pay(payer, &invoice, &payment_hash, &[]).await?;
+            let since = Instant::now();
+            wait_until("the payer's LSP to send its message again", STORY_TIMEOUT, async || {
+                let over = sent() > before || since.elapsed() >= LATE;
+                Ok::<_, Failure>(if over { Seen::Done(()) } else { Seen::NotYet("not yet".to_owned()) })
+            })
+            .await?;
+            payee.enter_coverage();
+        }
+        Story::Cancel => {
+            payee.leave_coverage();
+            pay(payer, &invoice, &payment_hash, &[]).await?;
+            insist("to cancel", payer, &["cancel", &payment_hash]).await?;
+            payee.enter_coverage();
+        }
+    }
+    if story == Story::Main {
+        // Everybody sees a block in the middle of it.
+        world.bitcoind.mine(1).await?;
+    }
+    world.wait_for_the_end(&payment_hash).await?;
+    Ok(Told { payment_hash, amount_msat, paid: story != Story::Cancel })
+}
+
+async fn invoice(payee: &Phone, amount_msat: u64) -> Result<(String, String), Failure> {
+    let amount = amount_msat.to_string();
+    let run = insist(
+        "to make an invoice",
+        payee,
+        &["invoice", "--amount-msat", &amount, "--description", "a test"],
+    )
+    .await?;
+    let answer = run.lines.first().map(|line| &line.value).unwrap_or(&Value::Null);
+    let text = |key: &str| {
+        let text = answer[key].as_str().map(str::to_owned);
+        text.ok_or_else(|| Failure::wrong(format!("no {key} in {answer}")))
+    };
+    Ok((text("invoice")?, text("payment_hash")?))
+}
+
+/// The user pays, again if the wallet died or something else did, until the wallet says that it may go off, or has paid.
+async fn pay(payer: &Phone, invoice: &str, payment_hash: &str, more: &[&str]) -> Result<(), Failure> {
+    let mut arguments = vec!["pay", invoice];
+    arguments.extend(more);
+    wait_until("the payer to pay", STORY_TIMEOUT, async || {
+        let run = payer.follow(&arguments, |_| ()).await?;
+        if run.success {
+            return Ok(Seen::Done(()));
+        }
+        if !run.died {
+            // It says that the payment is under way or done; or it failed, and the money is back.
+            let status = payer.follow(&["status", payment_hash], |_| ()).await?;
+            let state = status.lines.first().map(|line| line.value["payments"][0]["state"].clone());
+            if state.as_ref().and_then(Value::as_str) == Some("settled") {
+                return Ok(Seen::Done(()));
+            }
+            payer.follow(&["wake"], |_| ()).await?;
+        }
+        Ok(Seen::NotYet(said(&run)))
+    })
+    .await
+}
+
+/// The user does something until it works.
+async fn insist(what: &str, phone: &Phone, arguments: &[&str]) -> Result<Run, Failure> {
+    wait_until(&format!("{} {what}", phone.wallet().name()), STORY_TIMEOUT, async || {
+        let run = phone.follow(arguments, |_| ()).await?;
+        Ok(if run.success { Seen::Done(run) } else { Seen::NotYet(said(&run)) })
+    })
+    .await
+}
+
+fn said(run: &Run) -> String {
+    let steps: Vec<String> = run.lines.iter().map(|line| line.value.to_string()).collect();
+    format!("it {} after {steps:?}", if run.died { "died" } else { "failed" })
+}

@@ -1,0 +1,77 @@
+//! Everybody in a story, some of whom die.
+
+use std::time::{Duration, Instant};
+
+use super::stories::STORY_TIMEOUT;
+use crate::bitcoind::Bitcoind;
+use crate::failure::Failure;
+use crate::lsp::Lsp;
+use crate::phone::Phone;
+use crate::wait::{Seen, wait_until};
+
+/// How often it is looked whether a phone's wallet died.
+const NURSE_INTERVAL: Duration = Duration::from_millis(200);
+
+pub(super) struct World<'a> {
+    pub(super) bitcoind: &'a Bitcoind,
+    pub(super) payers_lsp: &'a Lsp,
+    pub(super) payees_lsp: &'a Lsp,
+    pub(super) payer: &'a Phone,
+    pub(super) payee: &'a Phone,
+    /// How long a phone whose wallet died waits for a push before its user opens the app.
+    pub(super) patience: Duration,
+}
+
+impl World<'_> {
+    /// Opens the app of a phone whose wallet died, unless a push does it first. Never ends.
+    pub(super) async fn nurse(&self, phone: &Phone) -> std::convert::Infallible {
+        let fate = phone.wallet().fate();
+        let (mut nursed, mut died_at) = (fate.deaths(), None::<(Instant, usize)>);
+        loop {
+            tokio::time::sleep(NURSE_INTERVAL).await;
+            if phone.is_busy() || fate.deaths() == nursed {
+                continue;
+            }
+            let wakes = phone.wakes().len();
+            let (since, wakes_then) = *died_at.get_or_insert((Instant::now(), wakes));
+            if wakes > wakes_then {
+                (nursed, died_at) = (fate.deaths(), None);
+            } else if since.elapsed() >= self.patience {
+                let deaths = fate.deaths();
+                if let Ok(run) = phone.follow(&["wake"], |_| ()).await
+                    && run.success
+                {
+                    nursed = deaths;
+                }
+                died_at = None;
+            }
+        }
+    }
+
+    /// Until no hold is live and no HTLC is left.
+    pub(super) async fn wait_for_the_end(&self, payment_hash: &str) -> Result<(), Failure> {
+        wait_until(&format!("the payment {payment_hash} to end"), STORY_TIMEOUT, async || {
+            let mut seen = Vec::new();
+            for lsp in [self.payers_lsp, self.payees_lsp] {
+                match look(lsp).await {
+                    Ok(None) => {}
+                    Ok(Some(left)) => seen.push(format!("{}: {left}", lsp.name())),
+                    // It may be starting.
+                    Err(error) => seen.push(xtask::with_causes(&error)),
+                }
+            }
+            Ok::<_, Failure>(if seen.is_empty() { Seen::Done(()) } else { Seen::NotYet(seen.join("; ")) })
+        })
+        .await
+    }
+}
+
+/// What is under way at an LSP.
+async fn look(lsp: &Lsp) -> Result<Option<String>, Failure> {
+    let holds = lsp.holds().await?;
+    let channels = lsp.channels().await?;
+    let htlcs: usize =
+        channels.iter().map(|channel| channel.pending_inbound_htlcs + channel.pending_outbound_htlcs).sum();
+    let quiet = holds.is_empty() && htlcs == 0;
+    Ok((!quiet).then(|| format!("{htlcs} HTLCs, {holds:?}")))
+}
