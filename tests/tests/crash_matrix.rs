@@ -13,7 +13,15 @@ const LANES: usize = 5;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_crash_of_anybody_loses_a_payment() -> TestResult {
-    let options = Options { whole: false, point: None, role: None, random: RANDOM, seed: SEED, lanes: LANES };
+    let options = Options {
+        whole: false,
+        point: None,
+        role: None,
+        random_only: false,
+        random: RANDOM,
+        seed: SEED,
+        lanes: LANES,
+    };
     let report = run(&options).await?;
     println!("{report}");
     assert!(report.is_good(), "{report}");

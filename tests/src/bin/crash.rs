@@ -23,7 +23,7 @@ struct Cli {
     random: u32,
 
     /// Nothing but those.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "point")]
     random_only: bool,
 
     /// For the random moments; by default another one each time.
@@ -43,12 +43,12 @@ struct Cli {
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
-    let point = if cli.random_only { Some(String::new()) } else { cli.point.clone() };
     let narrowed = cli.point.is_some();
     let options = Options {
         whole: !cli.short,
-        point,
+        point: cli.point,
         role: cli.process,
+        random_only: cli.random_only,
         random: if narrowed { 0 } else { cli.random },
         seed: cli.seed.unwrap_or(now),
         lanes: cli.lanes,

@@ -1,5 +1,6 @@
 //! What must be true after every story, whoever died in it.
 
+use protocol::api::admin::HoldSummary;
 use serde_json::Value;
 
 use super::stories::{STORY_TIMEOUT, Story, Told};
@@ -97,6 +98,11 @@ async fn look(
     if told.paid && invoice["paid_msat"].as_u64() != Some(told.amount_msat) {
         wrong.push(format!("the payee was not paid what it asked for: {invoice}"));
     }
+    let holds = holds_of(stage.payers_lsp(), &told.payment_hash).await?;
+    if story != Story::Ordinary && holds.len() != 1 {
+        // A grant that was acknowledged and forgotten, or a payment that failed for somebody's death, is tried again.
+        wrong.push(format!("the payment took {} holds: {holds:?}", holds.len()));
+    }
     let is = stage.balances().await?;
     let should = expected_balances(stage, before, story, told).await?;
     if is != should {
@@ -137,14 +143,17 @@ async fn expected_balances(
     Ok(balances)
 }
 
-/// What the payer's LSP passed on in each part of the hold that was settled. Its grant was acknowledged: it must know it.
+/// The holds for this payment at the payer's LSP. A grant that was acknowledged must be among them.
+async fn holds_of(lsp: &Lsp, payment_hash: &str) -> Result<Vec<HoldSummary>, Failure> {
+    let mut holds: Vec<HoldSummary> = lsp.ask(&["holds", "list", "--ended"]).await?;
+    holds.retain(|hold| hold.payment_hashes.iter().any(|hash| hash.to_string() == payment_hash));
+    Ok(holds)
+}
+
+/// What the payer's LSP passed on in each part that was settled.
 async fn settled_parts_msat(lsp: &Lsp, payment_hash: &str) -> Result<Vec<u64>, Failure> {
-    let holds: Vec<protocol::api::admin::HoldSummary> = lsp.ask(&["holds", "list", "--ended"]).await?;
     let mut settled = Vec::new();
-    for hold in holds {
-        if !hold.payment_hashes.iter().any(|hash| hash.to_string() == payment_hash) {
-            continue;
-        }
+    for hold in holds_of(lsp, payment_hash).await? {
         for detail in lsp.hold(&hold.pid_hash.to_string()).await? {
             let parts = detail.parts.iter().filter(|part| part.state.as_str() == "settled");
             settled.extend(parts.map(|part| part.outbound_amount_msat.0));

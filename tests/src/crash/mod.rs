@@ -46,6 +46,8 @@ pub struct Options {
     pub point: Option<String>,
     /// Only this process dies.
     pub role: Option<Role>,
+    /// No points, only random moments.
+    pub random_only: bool,
     /// Rounds in which everybody who may die is killed at a random moment.
     pub random: u32,
     /// For those moments.
@@ -73,6 +75,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 pub async fn run(options: &Options) -> Result<Report, Failure> {
     let started = Instant::now();
     let stories = match (options.whole, &options.point) {
+        _ if options.random_only => vec![Story::Main, Story::Mpp],
         (false, None) => vec![Story::Late, Story::Mpp, Story::Main, Story::Cancel, Story::Ordinary],
         _ => vec![Story::Main, Story::Cancel, Story::Ordinary, Story::Late, Story::Mpp],
     };

@@ -117,7 +117,8 @@ impl Round {
 /// When the sources cannot be read, or nothing is asked for.
 pub(super) fn plan(options: &Options, found: &Found) -> Result<Vec<Round>, Failure> {
     let mut tries = Vec::new();
-    for kind in Kind::ALL {
+    let kinds = if options.random_only { Vec::new() } else { Kind::ALL.to_vec() };
+    for kind in kinds {
         for point in kind.points()? {
             let roles = Role::ALL.into_iter().filter(|role| role.kind() == kind);
             let before = tries.len();
@@ -137,6 +138,9 @@ pub(super) fn plan(options: &Options, found: &Found) -> Result<Vec<Round>, Failu
             }
         }
     }
+    if options.random_only {
+        return Ok(random_rounds(options));
+    }
     if options.whole {
         for (role, first) in BEFORE_RECOVERY {
             tries.extend(IN_RECOVERY.map(|second| (Story::Main, Try::at(role, &[first, second]))));
@@ -152,8 +156,7 @@ pub(super) fn plan(options: &Options, found: &Found) -> Result<Vec<Round>, Failu
         let named =
             |doom: &Doom| matches!(doom, Doom::At(at) if at == point || at.split(':').next() == Some(point));
         tries.retain(|(_, one)| one.dooms.iter().any(named));
-        let no_such = tries.is_empty() && options.random == 0;
-        if no_such {
+        if tries.is_empty() {
             // As it was said: a time that no clean story has.
             let role = options.role.unwrap_or(Role::LspA);
             tries.push((Story::Main, Try::at(role, &[point])));
@@ -249,7 +252,15 @@ mod tests {
 
     #[test]
     fn the_same_seed_gives_the_same_moments() {
-        let options = |seed| Options { whole: false, point: None, role: None, random: 3, seed, lanes: 1 };
+        let options = |seed| Options {
+            whole: false,
+            point: None,
+            role: None,
+            random_only: true,
+            random: 3,
+            seed,
+            lanes: 1,
+        };
         let words = |seed| -> Vec<String> {
             random_rounds(&options(seed)).iter().map(|round| round.dooms().to_string()).collect()
         };

@@ -12,11 +12,11 @@ use crate::wait::{Seen, wait_until};
 use crate::wallet::Run;
 
 /// How long anything in a story may take that somebody died in.
-pub(super) const STORY_TIMEOUT: Duration = Duration::from_secs(180);
+pub(super) const STORY_TIMEOUT: Duration = Duration::from_secs(120);
 
 const AMOUNT_MSAT: u64 = 20_000_000;
 /// More than one of the payer's small channels can carry, and less than two.
-const MPP_AMOUNT_MSAT: u64 = 250_000_000;
+const MPP_AMOUNT_MSAT: u64 = 350_000_000;
 /// Longer than an LSP waits before it sends a `payment_pending` again: 10 s, and the pause between two looks.
 const LATE: Duration = Duration::from_secs(20);
 
