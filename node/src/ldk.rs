@@ -14,7 +14,6 @@ use lightning::sign::{InMemorySigner, KeysManager};
 use lightning::util::persist::MonitorUpdatingPersisterAsync;
 use lightning::util::sweep::OutputSweeper;
 use lightning::util::wallet_utils;
-use lightning_block_sync::gossip::TokioSpawner;
 use lightning_net_tokio::SocketDescriptor;
 
 use crate::chain::{Broadcaster, Fees};
@@ -23,12 +22,13 @@ use crate::kv::NodeKv;
 use crate::logger::LdkLogger;
 use crate::onchain::OnChainWallet;
 use crate::onion::{Announcer, MessageRouter, OnionContents, OnionObserver};
+use crate::spawner::OrderedSpawner;
 
 type ChainFilter = Arc<dyn Filter + Send + Sync>;
 
 pub(crate) type MonitorPersister = MonitorUpdatingPersisterAsync<
     NodeKv,
-    TokioSpawner,
+    OrderedSpawner,
     LdkLogger,
     Arc<KeysManager>,
     Arc<KeysManager>,
@@ -44,7 +44,7 @@ pub(crate) type ChainMonitor = chainmonitor::ChainMonitor<
     LdkLogger,
     AsyncPersister<
         NodeKv,
-        TokioSpawner,
+        OrderedSpawner,
         LdkLogger,
         Arc<KeysManager>,
         Arc<KeysManager>,

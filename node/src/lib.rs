@@ -31,6 +31,7 @@ mod peers;
 mod run;
 mod seed;
 mod seed_file;
+mod spawner;
 
 pub use chain::{ChainHealth, ChainLimits, ChainTrouble};
 pub use channels::{Balances, Channel, ChannelCarry};

@@ -15,7 +15,6 @@ use lightning::ln::peer_handler::{IgnoringMessageHandler, MessageHandler, PeerMa
 use lightning::routing::scoring::ProbabilisticScoringFeeParameters;
 use lightning::sign::{EntropySource, KeysManager, NodeSigner, Recipient};
 use lightning::util::wallet_utils;
-use lightning_block_sync::gossip::TokioSpawner;
 use lightning_block_sync::init::{synchronize_listeners, validate_best_block_header};
 use storage::Database;
 use tokio::net::TcpListener;
@@ -32,6 +31,7 @@ use crate::logger::LdkLogger;
 use crate::onchain::OnChainWallet;
 use crate::onion::{Announcer, ConnectedPeers, MessageRouter, OnionContents, OnionObserver};
 use crate::seed::Seed;
+use crate::spawner::OrderedSpawner;
 use crate::{Node, PendingRun, identity};
 
 /// Monitor updates written one by one before the whole monitor is written again.
@@ -97,7 +97,7 @@ impl Node {
 
         let persister = MonitorPersister::new(
             kv.clone(),
-            TokioSpawner,
+            OrderedSpawner,
             LdkLogger,
             MONITOR_UPDATES_MAX,
             keys.clone(),
