@@ -38,19 +38,22 @@ struct Repeated {
     sent: usize,
     due: Instant,
     since: Instant,
+    /// How long ago it was said first, before a restart.
+    age: Duration,
 }
 
 impl Answers {
-    /// Answers now, and again until [`Self::forget`].
+    /// Answers now, and again until [`Self::forget`]. `age` is how long ago that was said first.
     pub(crate) fn insert(
         &self,
         payment_hash: PaymentHash,
         pid_hash: PidHash,
         deadline: BlockHeight,
         reply_to: ReplyTo,
+        age: Duration,
     ) {
         let now = Instant::now();
-        let answer = Repeated { reply_to, deadline, sent: 0, due: now, since: now };
+        let answer = Repeated { reply_to, deadline, sent: 0, due: now, since: now, age };
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert((payment_hash, pid_hash), answer);
     }
 
@@ -64,10 +67,10 @@ impl Answers {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&(payment_hash, pid_hash));
     }
 
-    /// Whether a payment may come any moment: we said yes less than `wait` ago.
+    /// Whether a payment may come any moment: we said yes less than `wait` ago, in this process or before.
     pub(crate) fn awaits_payment(&self, wait: Duration) -> bool {
         let answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        answers.values().any(|answer| answer.since.elapsed() < wait)
+        answers.values().any(|answer| answer.age.saturating_add(answer.since.elapsed()) < wait)
     }
 
     /// Takes out what has passed its deadline, and gives what is due.
@@ -119,10 +122,14 @@ impl Core {
     /// What was said before a restart is said again.
     pub(crate) async fn load_answers(&self) -> Result<(), WalletError> {
         let open = self.database.read("open_pending", |tx| Box::pin(pending::unblocking(tx))).await?;
+        let now_unix = self.clock.now_unix();
         for pending in open {
             match ReplyTo::decode(&pending.reply_to) {
                 Ok(reply_to) => {
-                    self.answers.insert(pending.payment_hash, pending.pid_hash, pending.deadline, reply_to);
+                    // Said again, but a phone does not stay awake for a payer who has forgotten it.
+                    let age = Duration::from_secs(now_unix.saturating_sub(pending.received_at));
+                    let (payment_hash, pid_hash) = (pending.payment_hash, pending.pid_hash);
+                    self.answers.insert(payment_hash, pid_hash, pending.deadline, reply_to, age);
                 }
                 Err(error) => tracing::error!(%error, "a payer cannot be answered any more"),
             }

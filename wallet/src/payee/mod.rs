@@ -185,7 +185,7 @@ impl Core {
         }
         match answer {
             Ok(()) => {
-                self.answers.insert(payment_hash, pid_hash, pending.deadline, reply_to);
+                self.answers.insert(payment_hash, pid_hash, pending.deadline, reply_to, Duration::ZERO);
                 self.repeat_answers().await;
             }
             Err(reason) => {
