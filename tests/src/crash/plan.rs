@@ -17,12 +17,11 @@ const COMMITS: [u32; 2] = [15, 40];
 const TIMES: [u32; 10] = [1, 2, 3, 4, 6, 10, 16, 26, 42, 68];
 
 /// The points of a payment in parts that a short run tries: where one part is done and another is not.
-const MPP: [(Role, &str); 10] = [
+const MPP: [(Role, &str); 9] = [
     (Role::LspA, "part_released"),
     (Role::LspA, "part_released:2"),
     (Role::LspA, "htlc_queued:2"),
-    (Role::LspB, "let_go"),
-    (Role::LspB, "let_go:2"),
+    (Role::LspB, "message_handed_over"),
     (Role::Payer, "pay_told"),
     (Role::Payer, "held_seen"),
     (Role::Payee, "unblock_sent"),
