@@ -57,7 +57,7 @@ pub(super) async fn check(
 }
 
 /// A list of what is wrong.
-async fn look(
+pub(super) async fn look(
     stage: &Stage,
     setup: &Setup,
     before: &Before,

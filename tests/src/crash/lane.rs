@@ -57,8 +57,8 @@ pub(super) struct Outcome {
 }
 
 pub(super) struct Lane {
-    stage: Stage,
-    setup: Setup,
+    pub(super) stage: Stage,
+    pub(super) setup: Setup,
     fates: [Fate; 2],
     told: u32,
     mpp: bool,
