@@ -18,10 +18,17 @@ impl Folder {
     ///
     /// When the system's temporary folder cannot be written to.
     pub fn new() -> Result<Self, Failure> {
-        let parent = std::env::temp_dir();
-        let failure = |source| Failure::File { path: parent.clone(), source };
-        let folder =
-            tempfile::Builder::new().prefix("lightning-rod-").tempdir_in(&parent).map_err(failure)?;
+        Self::new_in(&std::env::temp_dir())
+    }
+
+    /// A fresh one in `parent`.
+    ///
+    /// # Errors
+    ///
+    /// When `parent` cannot be written to.
+    pub fn new_in(parent: &Path) -> Result<Self, Failure> {
+        let failure = |source| Failure::File { path: parent.to_owned(), source };
+        let folder = tempfile::Builder::new().prefix("lightning-rod-").tempdir_in(parent).map_err(failure)?;
         guardian::watch_folder(folder.path()).map_err(failure)?;
         Ok(Self(folder))
     }

@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 mod advisories;
 mod arguments;
+mod bench;
 mod check;
 mod crash;
 mod demo;
@@ -33,6 +34,7 @@ enum Command {
     Crash(crash::Arguments),
     Advisories(advisories::Arguments),
     Fuzz(fuzz::Arguments),
+    Bench(bench::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Command::Crash(arguments) => crash::run(&arguments),
         Command::Advisories(arguments) => advisories::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
     }
 }
 
@@ -84,6 +87,12 @@ mod tests {
             cargo_line("xtask test hold -- --nocapture --no-check -p"),
             expect(false, "test --workspace --no-fail-fast hold -- --nocapture --no-check -p")
         );
+    }
+
+    #[test]
+    fn the_benchmark_gets_everything() {
+        let Command::Bench(arguments) = parse("xtask bench --quick --only held") else { panic!() };
+        assert_eq!(arguments.rest, ["--quick", "--only", "held"]);
     }
 
     #[test]

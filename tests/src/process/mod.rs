@@ -27,7 +27,7 @@ pub struct Process {
 
 /// Where a process's output goes.
 #[derive(Debug)]
-pub(crate) enum Output<'a> {
+pub enum Output<'a> {
     /// Both to the end of a file.
     Log(&'a Path),
     /// Standard output to us, standard error to the end of a file.
@@ -38,7 +38,11 @@ pub(crate) enum Output<'a> {
 
 impl Process {
     /// Starts `command` under `name`.
-    pub(crate) fn start(name: &str, mut command: Command, output: Output<'_>) -> Result<Self, Failure> {
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started, or its log cannot be written.
+    pub fn start(name: &str, mut command: Command, output: Output<'_>) -> Result<Self, Failure> {
         match output {
             Output::Log(log) => command.stdin(Stdio::null()).stdout(append(log)?).stderr(append(log)?),
             Output::Lines(log) => command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(append(log)?),
@@ -127,7 +131,7 @@ impl Drop for Process {
 /// # Errors
 ///
 /// When it cannot be started, ends with a failure, or takes too long.
-pub(crate) async fn run(name: &str, command: Command, input: Option<&str>) -> Result<String, Failure> {
+pub async fn run(name: &str, command: Command, input: Option<&str>) -> Result<String, Failure> {
     let Finished { status, stdout, stderr } = finish(name, command, input).await?;
     if status.success() {
         return Ok(stdout);
@@ -181,7 +185,7 @@ pub fn end_everything() {
 }
 
 /// A command that gets nothing of ours from the environment but what is needed to run at all.
-pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
+pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
@@ -200,7 +204,7 @@ pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
 /// # Errors
 ///
 /// When it was not built.
-pub(crate) fn built_program(name: &str) -> Result<PathBuf, Failure> {
+pub fn built_program(name: &str) -> Result<PathBuf, Failure> {
     let folder = xtask::bin_dir().map_err(|source| Failure::Start { name: name.to_owned(), source })?;
     let path = folder.join(name);
     if path.is_file() { Ok(path) } else { Err(Failure::NotBuilt { name: name.to_owned(), path }) }
