@@ -142,8 +142,7 @@ impl Work {
     async fn serve(&self, options: &Options, spare: &Mutex<Vec<Lane>>) -> Result<(), Failure> {
         let mut lane = None::<Lane>;
         let mut told = 0_usize;
-        loop {
-            let Some(round) = self.take(lane.as_ref()) else { break };
+        while let Some(round) = self.take(lane.as_ref()) {
             if lane.as_ref().is_none_or(|lane| lane.is_used_up(round.story)) {
                 let mut spare = lock(spare);
                 if let Some(index) = spare.iter().position(|lane| !lane.is_used_up(round.story)) {
@@ -153,7 +152,7 @@ impl Work {
             }
             let mut there = fresh(lane.take(), round.story).await?;
             told += 1;
-            let patience = if options.whole && told % 2 == 0 { LONG_PATIENCE } else { PATIENCE };
+            let patience = if options.whole && told.is_multiple_of(2) { LONG_PATIENCE } else { PATIENCE };
             let begun = Instant::now();
             let dooms = round.dooms();
             match there.survive(round.story, &dooms, patience).await {
