@@ -165,6 +165,8 @@ impl Database {
         E: From<StorageError>,
         F: for<'a> FnOnce(&'a mut ReadTx) -> BoxFuture<'a, Result<T, E>>,
     {
+        #[cfg(feature = "faults")]
+        let _turn = self.faults().turn().await;
         let transaction = self.inner.readers.begin().await.map_err(StorageError::from)?;
         let mut tx = ReadTx::new(transaction);
         let result = writer::watched(name, body(&mut tx)).await;

@@ -80,6 +80,7 @@ impl DatabaseError for Fault {
 #[derive(Clone, Default)]
 pub struct Faults {
     state: Arc<Mutex<State>>,
+    pub(crate) kill: crate::kill::Kill,
 }
 
 #[derive(Default)]
@@ -115,7 +116,9 @@ impl Faults {
         self.with(|state| state.cut = true);
     }
 
-    pub(crate) fn is_cut(&self) -> bool {
+    /// Whether it is cut off.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
         self.with(|state| state.cut)
     }
 

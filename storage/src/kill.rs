@@ -50,13 +50,17 @@ impl Faults {
     }
 
     /// From now on reads and batches of writes wait for each other, in the order in which they were asked for. Without it their
-    /// answers come in an order that nobody can repeat.
+    /// answers come in an order that nobody can repeat. A trouble is then over at the next attempt, and nobody hears of it.
     pub fn take_turns(&self) {
         self.kill.with(|state| state.takes_turns = true);
     }
 
+    pub(crate) fn takes_turns(&self) -> bool {
+        self.kill.with(|state| state.takes_turns)
+    }
+
     pub(crate) async fn turn(&self) -> Option<OwnedMutexGuard<()>> {
-        if !self.kill.with(|state| state.takes_turns) {
+        if !self.takes_turns() {
             return None;
         }
         Some(self.kill.turns.clone().lock_owned().await)

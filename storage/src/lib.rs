@@ -24,6 +24,8 @@ mod error;
 pub mod faults;
 mod files;
 mod generation;
+#[cfg(feature = "faults")]
+mod kill;
 mod kv;
 mod lease;
 mod migration;

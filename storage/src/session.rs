@@ -336,6 +336,12 @@ impl Session {
             self.failure = Some(Failure::TornDown);
             return Err(Failure::TornDown);
         }
+        #[cfg(feature = "faults")]
+        if self.shared.faults.takes_turns() {
+            // Who is refused meanwhile would depend on the machine's pace.
+            tokio::task::yield_now().await;
+            return Ok(());
+        }
         self.patience.wait(&self.shared.trouble, cause).await;
         Ok(())
     }

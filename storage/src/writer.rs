@@ -157,6 +157,8 @@ impl Writer {
 
     /// One batch, one commit. An answer goes into `answers` before its job can fail the batch.
     async fn apply(&mut self, batch: &mut Vec<Job>, answers: &mut Vec<Answer>) -> Result<Stats, Failure> {
+        #[cfg(feature = "faults")]
+        let _turn = self.shared.faults.turn().await;
         let mut done = Stats { commits: 1, ..Stats::default() };
         self.tx.begin().await?;
         for job in batch.drain(..) {
@@ -196,11 +198,21 @@ impl Writer {
         }
         crate::crash_point!("before_commit");
         #[cfg(feature = "faults")]
-        if self.shared.faults.is_cut() {
-            return Err(Failure::TornDown);
+        {
+            self.shared.faults.before_commit();
+            if self.shared.faults.is_cut() {
+                return Err(Failure::TornDown);
+            }
         }
         self.tx.commit().await?;
         crate::crash_point!("after_commit");
+        #[cfg(feature = "faults")]
+        {
+            self.shared.faults.after_commit();
+            if self.shared.faults.is_cut() {
+                return Err(Failure::TornDown);
+            }
+        }
         Ok(done)
     }
 }
