@@ -63,6 +63,7 @@ pub fn limits() -> PaymentLimits {
         hold_part_min: Msat(500_000),
         payee_wait_secs: 60,
         payee_waits_max: 2,
+        ..PaymentLimits::default()
     }
 }
 
