@@ -23,6 +23,9 @@ const REPEAT_SECONDS: u64 = 30;
 /// How long a phone that came has for what it was woken for, before it is woken for it again.
 const REST_SECONDS: u64 = 60;
 
+/// How long a closed wake without a push can be looked at, after it would have expired. Strangers can cause many.
+const PUSHLESS_KEPT_SECONDS: u64 = 24 * 3600;
+
 /// The most rows that one transaction tidies away.
 const TIDIED_ROWS_MAX: u32 = 500;
 
@@ -299,8 +302,8 @@ pub async fn rearm(tx: &mut Tx, node_id: PublicKey, now_unix: u64) -> Result<(),
     .map(drop)
 }
 
-/// Closes wakes whose time is over, and forgets those that closed `kept_seconds` ago, or without a push; a bounded number
-/// of each. Answers whether there may be more.
+/// Closes wakes whose time is over, and forgets those that closed `kept_seconds` ago, or a day ago without a push; a bounded
+/// number of each. Answers whether there may be more.
 ///
 /// # Errors
 /// When the database fails.
@@ -319,13 +322,12 @@ pub async fn tidy(tx: &mut Tx, now_unix: u64, kept_seconds: u64) -> Result<bool,
             &[now_unix.saturating_sub(kept_seconds).try_into()?, TIDIED_ROWS_MAX.into()],
         )
         .await?;
-    // Anybody can open wakes; only those with a push, which has its own bounds, tell anything later.
     let pushless = tx
         .execute(
             "DELETE FROM wake WHERE id IN \
              (SELECT id FROM wake WHERE expires_at <= $1 AND state <> 'open' AND attempts = 0 \
              ORDER BY expires_at LIMIT $2)",
-            &[now_unix.try_into()?, TIDIED_ROWS_MAX.into()],
+            &[now_unix.saturating_sub(PUSHLESS_KEPT_SECONDS).try_into()?, TIDIED_ROWS_MAX.into()],
         )
         .await?;
     Ok([expired, forgotten, pushless].contains(&u64::from(TIDIED_ROWS_MAX)))
