@@ -105,7 +105,7 @@ async fn announce(payer: &Phone, payee: &Phone, invoice: &Bolt11Invoice, pid: Pi
     let deadline = payer.node.height().plus(HOLD_BLOCKS);
     let sent = Instant::now();
     while sent.elapsed() < PAYMENT_TIMEOUT {
-        let heard = payee.ears.pendings.expect(payment_hash);
+        let heard = payee.ears.asked.expect(payment_hash);
         let pending = PaymentPending { payment_hash, amount: AMOUNT, pid, deadline, payer_and_lsp: None };
         let session_key = payer.node.session_key().map_err(|error| wrong(&error))?;
         let payees_lsp = Node::payees_lsp(invoice);

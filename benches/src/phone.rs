@@ -52,7 +52,7 @@ pub(crate) struct Ears {
     node: Weak<Node>,
     pub(crate) acks: Waiting<PidHash, BlockAnswer>,
     pub(crate) statuses: Waiting<PidHash, HoldStatus>,
-    pub(crate) pendings: Waiting<PaymentHash, ReplyTo>,
+    pub(crate) asked: Waiting<PaymentHash, ReplyTo>,
     pub(crate) claimable: Waiting<PaymentHash, Instant>,
     pub(crate) ended: Waiting<PaymentHash, Ended>,
 }
@@ -112,7 +112,7 @@ impl NodeHandler for Ears {
             }
             Message::PaymentPending(pending) => {
                 if let Some(reply_to) = incoming.reply_to {
-                    self.pendings.hear(&pending.payment_hash, reply_to);
+                    self.asked.hear(&pending.payment_hash, reply_to);
                 }
             }
             _ => {}
@@ -160,7 +160,7 @@ impl Phone {
             node: Arc::downgrade(&node),
             acks: Waiting::default(),
             statuses: Waiting::default(),
-            pendings: Waiting::default(),
+            asked: Waiting::default(),
             claimable: Waiting::default(),
             ended: Waiting::default(),
         });

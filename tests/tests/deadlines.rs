@@ -5,7 +5,6 @@ use protocol::hold::{FailCause, HoldStateTag};
 use protocol::ids::Pid;
 use protocol::units::BlockHeight;
 use tests::failure::{Failure, TestResult};
-use tests::ports::free_port;
 use tests::puppet::{Ended, PAYER_CHANNEL_SAT, Puppet, PuppetStage};
 use tests::stage::PAYMENT_TIMEOUT;
 use tests::wait::{Seen, wait_until};
@@ -81,8 +80,7 @@ async fn a_burst_of_blocks_fails_a_hold_back_before_ldk_does() -> TestResult {
 /// and everybody's money is where it belongs.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payer_that_never_comes_costs_its_channel_and_nothing_else() -> TestResult {
-    let metrics = format!("127.0.0.1:{}", free_port()?);
-    let stage = PuppetStage::new(1, 1, &[("metrics.listen", &metrics)]).await?;
+    let stage = PuppetStage::new(1, 1, &[]).await?;
     let held = pay_held(&stage).await?;
     let way_back = (stage.payer.node_id(), stage.payer.lsp());
     let PuppetStage { payer, payee, mut lsps, bitcoind, mut logs, folder } = stage;

@@ -128,6 +128,8 @@ async fn parts_go_together_and_come_back_together() -> TestResult {
     payer.send_pending(&invoice, payer.pending_for(&invoice, &pid, deadline))?;
     payee.unblock(&payee.wait_for_pending(hash).await?)?;
     wait_for_parts(payee, 2).await?;
+    // LDK refuses what it has told of.
+    payee.wait_until_claimable(hash).await?;
     payee.node().refuse_payment(hash);
     assert_eq!(payer.wait_for_payment(hash, PAYMENT_TIMEOUT).await?, Ended::Failed);
     assert_eq!(stage.balances_msat().await?, before);

@@ -298,7 +298,7 @@ pub async fn of_owner(
 ) -> Result<Option<Device>, StoreError> {
     let row = tx
         .fetch_optional(
-            "SELECT device_id, node_id, platform, token, registered_at, paused_until, registrations \
+            "SELECT device_id, node_id, platform, token, registered_at, paused_until, registrations, topic, environment, seal_key \
              FROM device WHERE device_id = $1 AND node_id = $2",
             &values![device_id.0, node_id.serialize()],
         )

@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::ln::msgs::{
-    BaseMessageHandler, ChannelAnnouncement, ChannelUpdate, Init, LightningError, MessageSendEvent,
-    NodeAnnouncement, QueryChannelRange, QueryShortChannelIds, ReplyChannelRange, ReplyShortChannelIdsEnd,
-    RoutingMessageHandler,
+    BaseMessageHandler, ChannelAnnouncement, ChannelUpdate, ErrorAction, Init, LightningError,
+    MessageSendEvent, NodeAnnouncement, QueryChannelRange, QueryShortChannelIds, ReplyChannelRange,
+    ReplyShortChannelIdsEnd, RoutingMessageHandler,
 };
 use lightning::routing::gossip::NodeId;
 use lightning_types::features::{InitFeatures, NodeFeatures};
@@ -39,9 +39,6 @@ impl KeptUpdates {
 
     fn keep_if_own(&self, peer: PublicKey, update: &ChannelUpdate) {
         let scid = update.contents.short_channel_id;
-        if self.graph.read_only().channel(scid).is_some() {
-            return;
-        }
         let channels = self.channel_manager.list_channels_with_counterparty(&peer);
         if !channels.iter().any(|details| details.is_announced && details.short_channel_id == Some(scid)) {
             return;
@@ -82,7 +79,10 @@ impl RoutingMessageHandler for KeptUpdates {
         msg: &ChannelUpdate,
     ) -> Result<Option<(NodeId, NodeId)>, LightningError> {
         let outcome = self.inner.handle_channel_update(their_node_id, msg);
-        if let (Err(_), Some(peer)) = (&outcome, their_node_id) {
+        // The channel may be in the graph by now, of which another thread told it since: to look for it there would lose the update.
+        if let (Err(error), Some(peer)) = (&outcome, their_node_id)
+            && !matches!(error.action, ErrorAction::IgnoreDuplicateGossip)
+        {
             self.keep_if_own(peer, msg);
         }
         outcome

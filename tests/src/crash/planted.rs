@@ -6,6 +6,8 @@ use super::lane::Lane;
 use super::stories::{Story, Told, tell};
 use super::world::World;
 use crate::failure::Failure;
+use crate::stage::Stage;
+use crate::wait::{SOON, Seen, wait_until};
 
 /// Tells the main story while nobody dies, and then spoils one thing after the other. Each time the checks must say so.
 ///
@@ -43,18 +45,23 @@ pub async fn spoil_one_thing_after_the_other() -> Result<(), Failure> {
 
     // A payment that nobody ends.
     stage.payee.leave_coverage();
+    // It may still be awake for the payment before, and would say yes.
+    wait_until("the payee's phone to sleep", SOON, async || {
+        Ok(if stage.payee.is_busy() { Seen::NotYet("awake".to_owned()) } else { Seen::Done(()) })
+    })
+    .await?;
     let (invoice, payment_hash) = stage.invoice(Story::Main.amount_msat(), &[]).await?;
     stage.pay(&invoice, &[]).await?;
     seen("a hold is live", &before, &told, "still holds").await?;
     seen("an HTLC is held", &before, &told, "HTLCs on").await?;
     let other = Told { payment_hash: payment_hash.clone(), ..told.clone() };
     seen("it is not settled", &before, &other, "the payer says").await?;
-    stage.payer.follow(&["cancel", &payment_hash], |_| ()).await?;
+    cancel(stage, &payment_hash).await?;
     world.wait_for_the_end(&payment_hash).await?;
     // And the user tries again: two holds for one payment.
     stage.pay(&invoice, &[]).await?;
     seen("it took two holds", &before, &other, "took 2 holds").await?;
-    stage.payer.follow(&["cancel", &payment_hash], |_| ()).await?;
+    cancel(stage, &payment_hash).await?;
     world.wait_for_the_end(&payment_hash).await?;
 
     for device in world.payees_lsp.devices().await? {
@@ -66,4 +73,9 @@ pub async fn spoil_one_thing_after_the_other() -> Result<(), Failure> {
     world.payees_lsp.tell(&["node", "close", &channel.channel_id.to_string(), "--force"], None).await?;
     seen("a channel is closed", &before, &told, "a channel is closed").await?;
     lane.finish().await
+}
+
+async fn cancel(stage: &Stage, payment_hash: &str) -> Result<(), Failure> {
+    let run = stage.payer.follow(&["cancel", payment_hash], |_| ()).await?;
+    if run.success { Ok(()) } else { Err(Failure::wrong(format!("the payment is not cancelled: {run:?}"))) }
 }

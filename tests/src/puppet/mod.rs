@@ -281,6 +281,20 @@ impl Puppet {
         self.strings.claim_nothing();
     }
 
+    /// Waits until LDK has told of a whole payment to it.
+    ///
+    /// # Errors
+    ///
+    /// When it does not in time.
+    pub async fn wait_until_claimable(&self, hash: PaymentHash) -> Result<(), Failure> {
+        let is_it = |event: &NodeEvent| matches!(event, NodeEvent::PaymentClaimable { payment_hash, .. } if *payment_hash == hash);
+        wait_until(&format!("{} to be told of its payment", self.name), SOON, async || {
+            let told = self.strings.events().iter().any(is_it);
+            Ok(if told { Seen::Done(()) } else { Seen::NotYet("nothing yet".to_owned()) })
+        })
+        .await
+    }
+
     /// The height that it is at.
     pub fn height(&self) -> BlockHeight {
         self.node.height()

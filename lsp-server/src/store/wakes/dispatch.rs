@@ -186,7 +186,7 @@ pub async fn next_due(tx: &mut ReadTx, now_unix: u64) -> Result<Option<u64>, Sto
     row.opt_u64("due_at")
 }
 
-/// Makes every wake due that was claimed and whose pushes have no verdict. For a process that has just opened the database:
+/// Makes every wake due that was claimed and whose latest pushes have no verdict. For a process that has just opened the database:
 /// the lease on it proves that whoever claimed them is dead. Answers how many there were.
 ///
 /// # Errors
@@ -194,7 +194,9 @@ pub async fn next_due(tx: &mut ReadTx, now_unix: u64) -> Result<Option<u64>, Sto
 pub async fn take_over(tx: &mut Tx, now_unix: u64) -> Result<u64, StorageError> {
     tx.execute(
         "UPDATE wake SET due_at = $1 WHERE state = 'open' AND due_at > $1 AND expires_at > $1 AND EXISTS \
-         (SELECT 1 FROM wake_attempt WHERE wake_attempt.wake = wake.id AND verdict IS NULL AND sent_at > $2)",
+         (SELECT 1 FROM wake_attempt AS cut_off WHERE cut_off.wake = wake.id AND cut_off.verdict IS NULL \
+         AND cut_off.sent_at > $2 AND NOT EXISTS (SELECT 1 FROM wake_attempt AS later WHERE later.wake = wake.id \
+         AND later.id > cut_off.id AND later.verdict IS NOT NULL))",
         &[now_unix.try_into()?, now_unix.saturating_sub(LEASE_SECONDS).try_into()?],
     )
     .await
