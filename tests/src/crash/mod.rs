@@ -3,7 +3,7 @@
 //! Two LSPs and two phones with real wallets, each a process. A *story* is a payment; in a *round* one is told while one or
 //! more of the four die: at a crash point of the source, the first time or the N-th that it is reached, once more while they
 //! recover, or by `kill -9` at a random moment. Dead LSPs are started again at once, dead wallets by the next push or by their
-//! user. After each round everything is looked at: see [`check`](self::check).
+//! user. After each round everything is looked at: see `check.rs`.
 //!
 //! Which points there are is read from the source, and who reaches which of them when, from a round in which nobody dies. A point
 //! that no process of its program has died at in the end is a failure.
