@@ -202,7 +202,12 @@ async fn a_bitcoind_that_was_away_is_followed_again() -> TestResult {
     wait_for_metric(&stage, &trouble("unreachable"), 0.0).await?;
     stage.bitcoind.mine(3).await?;
     stage.lsps[0].wait_for_height(stage.bitcoind.height().await?).await?;
-    assert_eq!(stage.lsps[0].not_ready().await?, Vec::<String>::new());
+    // What it heard of bitcoind may be a moment old.
+    wait_until("the LSP to be ready", SOON, async || {
+        let found = stage.lsps[0].not_ready().await?;
+        Ok::<_, Failure>(if found.is_empty() { Seen::Done(()) } else { Seen::NotYet(format!("{found:?}")) })
+    })
+    .await?;
     let after = stage.balances_msat().await?;
     assert_eq!(after[1], before[1] + AMOUNT_MSAT);
     assert_eq!(after.iter().sum::<u64>(), before.iter().sum::<u64>());
