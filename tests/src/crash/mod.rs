@@ -11,7 +11,6 @@
 mod check;
 mod lane;
 mod plan;
-mod planted;
 mod points;
 mod report;
 mod stories;
@@ -25,7 +24,6 @@ use crate::failure::Failure;
 use lane::{Dooms, Lane, Outcome};
 use plan::{Found, Round, Try};
 
-pub use planted::spoil_one_thing_after_the_other;
 pub use points::{Kind, Role};
 pub use report::Report;
 pub use stories::Story;
