@@ -36,8 +36,7 @@ async fn demo(arguments: &[&str]) -> Result<String, Failure> {
 #[tokio::test]
 async fn two_phones_with_an_lsp_each() -> TestResult {
     let told = demo(&[]).await?;
-    for part in
-        ["push received: onion_message", "10 blocks pass", "state waiting", "push received: payment_settled"]
+    for part in ["push received: sealed", "10 blocks pass", "state waiting", "push received: payment_settled"]
     {
         assert!(told.contains(part), "not told: {part}");
     }

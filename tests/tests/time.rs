@@ -2,6 +2,7 @@
 
 use tests::failure::{Failure, TestResult};
 use tests::stage::{PAYMENT_TIMEOUT, Setup, Stage};
+use tests::wait::{Seen, wait_until};
 
 const AMOUNT_MSAT: u64 = 300_000_000;
 
@@ -85,8 +86,14 @@ async fn a_deadline_that_passes_gives_the_money_back() -> TestResult {
     let holds = stage.payers_lsp().holds().await?;
     assert_eq!(holds.iter().map(|hold| hold.held_parts).collect::<Vec<_>>(), [1]);
     stage.mine(1).await?;
-    let push = stage.payer.wait_for_push(pushes + 1, PAYMENT_TIMEOUT).await?;
-    assert_eq!(push.body.reason, "payment_failed");
+    // Before it the payer was told that the deadline is near.
+    wait_until("the payer to be told that it failed", PAYMENT_TIMEOUT, async || {
+        let reasons: Vec<_> =
+            stage.payer.pushes()[pushes..].iter().map(|push| push.body.reason.clone()).collect();
+        let told = reasons.iter().any(|reason| reason == "payment_failed");
+        Ok::<_, Failure>(if told { Seen::Done(()) } else { Seen::NotYet(format!("{reasons:?}")) })
+    })
+    .await?;
     // As long as it likes to stay away, within the window that the LSP's delta leaves.
     stage.mine(20).await?;
 
