@@ -6,7 +6,10 @@
 use std::future::Future;
 
 use lightning::io;
-use lightning::util::persist::KVStore;
+use lightning::util::persist::{
+    CHANNEL_MANAGER_PERSISTENCE_KEY, CHANNEL_MANAGER_PERSISTENCE_PRIMARY_NAMESPACE,
+    CHANNEL_MANAGER_PERSISTENCE_SECONDARY_NAMESPACE, KVStore,
+};
 use storage::{Database, StorageError};
 
 /// LDK's state in the one database.
@@ -26,6 +29,12 @@ fn io_error(error: StorageError) -> io::Error {
     io::Error::new(io::ErrorKind::Other, error)
 }
 
+fn is_manager(primary_namespace: &str, secondary_namespace: &str, key: &str) -> bool {
+    primary_namespace == CHANNEL_MANAGER_PERSISTENCE_PRIMARY_NAMESPACE
+        && secondary_namespace == CHANNEL_MANAGER_PERSISTENCE_SECONDARY_NAMESPACE
+        && key == CHANNEL_MANAGER_PERSISTENCE_KEY
+}
+
 impl KVStore for NodeKv {
     fn read(
         &self,
@@ -42,6 +51,9 @@ impl KVStore for NodeKv {
         }
     }
 
+    /// The channel manager counts as written as soon as it is queued, and so do lazy removals. What LDK does after it has
+    /// written the manager is to write monitors, which are queued behind it: no monitor is ever on disk before the manager
+    /// that goes with it, and both share a commit. If a commit fails, the database stops the process.
     fn write(
         &self,
         primary_namespace: &str,
@@ -50,9 +62,16 @@ impl KVStore for NodeKv {
         buf: Vec<u8>,
     ) -> impl Future<Output = Result<(), io::Error>> + 'static + Send {
         storage::crash_point!("before_ldk_write_queued");
-        let commit = self.database.kv().write(primary_namespace, secondary_namespace, key, buf);
+        let kv = self.database.kv();
+        let commit = if is_manager(primary_namespace, secondary_namespace, key) {
+            kv.write_behind(primary_namespace, secondary_namespace, key, buf);
+            None
+        } else {
+            Some(kv.write(primary_namespace, secondary_namespace, key, buf))
+        };
         storage::crash_point!("ldk_write_queued");
         async move {
+            let Some(commit) = commit else { return Ok(()) };
             let outcome = commit.await.map_err(io_error);
             storage::crash_point!("ldk_write_durable");
             outcome
@@ -64,10 +83,19 @@ impl KVStore for NodeKv {
         primary_namespace: &str,
         secondary_namespace: &str,
         key: &str,
-        _lazy: bool,
+        lazy: bool,
     ) -> impl Future<Output = Result<(), io::Error>> + 'static + Send {
-        let commit = self.database.kv().remove(primary_namespace, secondary_namespace, key);
-        async move { commit.await.map_err(io_error) }
+        let kv = self.database.kv();
+        let commit = if lazy {
+            kv.remove_behind(primary_namespace, secondary_namespace, key);
+            None
+        } else {
+            Some(kv.remove(primary_namespace, secondary_namespace, key))
+        };
+        async move {
+            let Some(commit) = commit else { return Ok(()) };
+            commit.await.map_err(io_error)
+        }
     }
 
     fn list(

@@ -10,6 +10,7 @@ use lightning::util::ser::Writeable;
 use lightning_background_processor::{GossipSync, process_events_async};
 use lightning_block_sync::SpvClient;
 use lightning_block_sync::poll::ChainPoller;
+use storage::StorageError;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::assemble::outbound_expiries;
@@ -86,6 +87,11 @@ impl Node {
         }
         if matches!(self.config.role, Role::Wallet { .. }) {
             self.persist_graph().await;
+        }
+        // The channel manager counts as written when it is queued.
+        let queued = self.database.submit("stop", |_| Box::pin(async { Ok::<_, StorageError>(()) }));
+        if let Err(error) = queued.await {
+            tracing::error!(%error, "LDK's last state is not on disk");
         }
         let tasks: Vec<_> = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         for task in tasks {

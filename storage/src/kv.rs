@@ -24,13 +24,28 @@ impl Kv {
         value: Vec<u8>,
     ) -> Commit<(), StorageError> {
         let (answer, commit) = oneshot::channel();
+        let answer = Some(answer);
         self.database.enqueue(Job::Write { key: KvKey::new(primary, secondary, key), value, answer });
         Commit::new(commit)
+    }
+
+    /// Queues the value, in place of any earlier one, for whoever need not wait until it is on disk: it is there no later than
+    /// whatever is queued after it, and by itself after a few milliseconds. A value that is replaced before that is never
+    /// written.
+    pub fn write_behind(&self, primary: &str, secondary: &str, key: &str, value: Vec<u8>) {
+        let key = KvKey::new(primary, secondary, key);
+        self.database.enqueue(Job::Write { key, value, answer: None });
+    }
+
+    /// Queues the removal of a value as [`Kv::write_behind`] queues a write.
+    pub fn remove_behind(&self, primary: &str, secondary: &str, key: &str) {
+        self.database.enqueue(Job::Remove { key: KvKey::new(primary, secondary, key), answer: None });
     }
 
     /// Queues the removal of a value. One that is not there is no error.
     pub fn remove(&self, primary: &str, secondary: &str, key: &str) -> Commit<(), StorageError> {
         let (answer, commit) = oneshot::channel();
+        let answer = Some(answer);
         self.database.enqueue(Job::Remove { key: KvKey::new(primary, secondary, key), answer });
         Commit::new(commit)
     }

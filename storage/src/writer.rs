@@ -2,6 +2,7 @@
 
 mod job;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,9 @@ use crate::{Failure, Stats, Tx};
 /// A batch ends at either bound; what is queued beyond goes into the next one.
 const BATCH_JOBS_MAX: usize = 1024;
 const BATCH_BYTES_MAX: usize = 16 << 20;
+
+/// Writes for which nobody waits are alone on their way no longer than this: others will come, and one commit serves all.
+const BEHIND_MAX: Duration = Duration::from_millis(10);
 
 /// After this long in one transaction a log line names it.
 const SLOW: Duration = Duration::from_secs(5);
@@ -130,6 +134,7 @@ impl Writer {
         let Some(first) = self.queue.recv().await else { return false };
         // Those that the last commit has answered come back with more in the same turn: one commit for all of them.
         tokio::task::yield_now().await;
+        let due = tokio::time::Instant::now() + BEHIND_MAX;
         let mut bytes = 0;
         let mut next = Some(first);
         while let Some(job) = next {
@@ -143,7 +148,11 @@ impl Writer {
             }
             let full = batch.len() >= BATCH_JOBS_MAX || bytes >= BATCH_BYTES_MAX;
             next = if full { None } else { self.queue.try_recv().ok() };
+            if next.is_none() && !full && !self.queue.is_closed() && batch.iter().all(Job::is_behind) {
+                next = tokio::time::timeout_at(due, self.queue.recv()).await.ok().flatten();
+            }
         }
+        drop_replaced(batch);
         true
     }
 
@@ -164,14 +173,14 @@ impl Writer {
         for job in batch.drain(..) {
             match job {
                 Job::Write { key, value, answer } => {
-                    answers.push(Answer::Kv(answer));
+                    answers.extend(answer.map(Answer::Kv));
                     done.kv_writes += 1;
                     done.kv_bytes += value.len() as u64;
                     let (sql, params) = key.write(value);
                     self.tx.write(sql, &params).await?;
                 }
                 Job::Remove { key, answer } => {
-                    answers.push(Answer::Kv(answer));
+                    answers.extend(answer.map(Answer::Kv));
                     done.kv_removes += 1;
                     let (sql, params) = key.remove();
                     self.tx.write(sql, &params).await?;
@@ -215,6 +224,23 @@ impl Writer {
         }
         Ok(done)
     }
+}
+
+/// Leaves out the writes that nobody waits for and that a later one of the same batch replaces: no commit will show them.
+fn drop_replaced(batch: &mut Vec<Job>) {
+    let mut later: HashSet<KvKey> = HashSet::new();
+    let mut keep: Vec<bool> = batch
+        .iter()
+        .rev()
+        .map(|job| match job {
+            Job::Write { key, answer, .. } => {
+                let is_last = later.insert(key.clone());
+                is_last || answer.is_some()
+            }
+            Job::Remove { .. } | Job::Transaction(_) | Job::Close => true,
+        })
+        .collect();
+    batch.retain(|_| keep.pop().unwrap_or(true));
 }
 
 impl From<sqlx::Error> for Failure {

@@ -6,10 +6,20 @@ use tokio::sync::oneshot;
 
 use crate::{Failure, StorageError, Tx, Value};
 
+pub(crate) type KvAnswer = oneshot::Sender<Result<(), StorageError>>;
+
 /// What the queue carries.
 pub(crate) enum Job {
-    Write { key: KvKey, value: Vec<u8>, answer: oneshot::Sender<Result<(), StorageError>> },
-    Remove { key: KvKey, answer: oneshot::Sender<Result<(), StorageError>> },
+    /// Without an answer, nobody waits: see [`Kv::write_behind`](crate::Kv::write_behind).
+    Write {
+        key: KvKey,
+        value: Vec<u8>,
+        answer: Option<KvAnswer>,
+    },
+    Remove {
+        key: KvKey,
+        answer: Option<KvAnswer>,
+    },
     Transaction(Box<dyn Transaction>),
     Close,
 }
@@ -22,8 +32,14 @@ impl Job {
             Self::Remove { .. } | Self::Transaction(_) | Self::Close => 0,
         }
     }
+
+    /// Nobody waits for its commit.
+    pub(super) fn is_behind(&self) -> bool {
+        matches!(self, Self::Write { answer: None, .. } | Self::Remove { answer: None, .. })
+    }
 }
 
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct KvKey {
     primary: String,
     secondary: String,
@@ -109,7 +125,7 @@ where
 
 /// An answer that waits for the commit.
 pub(crate) enum Answer {
-    Kv(oneshot::Sender<Result<(), StorageError>>),
+    Kv(KvAnswer),
     Transaction(Box<dyn Deliver>),
 }
 

@@ -76,3 +76,53 @@ async fn a_closed_database_says_so() {
     assert_eq!(db.stats().queued, 0);
     db.close().await;
 }
+
+#[tokio::test]
+async fn a_write_behind_is_there_with_what_is_queued_after_it() {
+    let folder = Folder::new();
+    let db = folder.open().await;
+    let kv = db.kv();
+    kv.write("", "", "gone", vec![9]).await.unwrap();
+    for value in 0..100 {
+        kv.write_behind("", "", "k", vec![value]);
+    }
+    kv.remove_behind("", "", "gone");
+    kv.write("", "", "after", vec![]).await.unwrap();
+    assert_eq!(kv.read("", "", "k").await.unwrap(), Some(vec![99]));
+    assert_eq!(kv.read("", "", "gone").await.unwrap(), None);
+    let stats = db.stats();
+    assert_eq!(
+        (stats.commits, stats.kv_writes, stats.kv_removes),
+        (2, 3, 1),
+        "replaced values are not written"
+    );
+}
+
+#[tokio::test]
+async fn a_write_behind_gets_to_disk_by_itself() {
+    let folder = Folder::new();
+    let db = folder.open().await;
+    db.kv().write_behind("", "", "k", vec![1]);
+    while db.kv().read("", "", "k").await.unwrap().is_none() {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    db.kv().write_behind("", "", "k", vec![2]);
+    db.close().await;
+    let db = folder.open().await;
+    assert_eq!(db.kv().read("", "", "k").await.unwrap(), Some(vec![2]));
+}
+
+#[tokio::test]
+async fn a_value_that_is_written_removed_and_written_again_ends_as_the_last_call_says() {
+    let folder = Folder::new();
+    let db = folder.open().await;
+    let kv = db.kv();
+    kv.write_behind("", "", "removed", vec![1]);
+    kv.remove_behind("", "", "removed");
+    kv.write_behind("", "", "kept", vec![1]);
+    kv.remove_behind("", "", "kept");
+    kv.write_behind("", "", "kept", vec![2]);
+    kv.write("", "", "after", vec![]).await.unwrap();
+    assert_eq!(kv.read("", "", "removed").await.unwrap(), None);
+    assert_eq!(kv.read("", "", "kept").await.unwrap(), Some(vec![2]));
+}
