@@ -11,6 +11,7 @@ use crate::config::ConfigError;
 use crate::guard::GuardError;
 use crate::http::tls::TlsError;
 use crate::store::StoreError;
+use crate::tokens::TokenKeyError;
 
 /// Errors of the server as a whole. `Display` says what to do; the cause is the `source`.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +34,9 @@ pub enum ServerError {
     /// Rows that make no sense.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Push tokens cannot be sealed or opened.
+    #[error(transparent)]
+    TokenKey(#[from] TokenKeyError),
     /// Push notifications cannot be sent.
     #[error("push notifications cannot be set up")]
     Push(#[from] notifier::ClientError),

@@ -18,6 +18,7 @@ pub mod store;
 pub mod tasks;
 #[cfg(test)]
 mod testing;
+pub mod tokens;
 pub mod wake;
 
 pub use node::clock;

@@ -28,6 +28,7 @@ use crate::payment::Payments;
 use crate::store::holds::{self, HoldRow};
 use crate::store::{self, StoreError, pending};
 use crate::tasks::Tasks;
+use crate::tokens;
 use crate::wake::{self, WakeSettings, Waker};
 
 /// Requests of payers that wait for an answer; what comes beyond is dropped, and the payer asks again.
@@ -84,12 +85,14 @@ impl Server {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let guard = Guard::new(&config);
         guard.admit(&db).await?;
+        let (tokens, _) = tokens::adopt(&db, &config.push.token_key_file, clock.now_unix()).await?;
         let collapse_key = seed.derive("push_collapse", &[]);
         let node = Node::load(config.node(), seed, db.clone()).await?;
         let settings = WakeSettings {
             limits: config.push.wakes,
             in_flight_per_gateway_max: config.push.in_flight_per_provider_max as usize,
             collapse_key,
+            tokens: Arc::new(tokens),
         };
         let gateways = wake::gateways(&config.push, credentials, node.clone(), clock.clone())?;
         let waker = Waker::with_settings(db.clone(), node.clone(), gateways, settings, clock.clone());

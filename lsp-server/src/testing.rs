@@ -23,7 +23,9 @@ use crate::clock::Clock;
 use crate::http::public::PublicNode;
 use crate::mailbox::MailboxNode;
 use crate::store::MIGRATIONS;
-use crate::store::devices::{self, Answered, DeviceId, DeviceLimits, NewDevice, RegisterError, Registered};
+use crate::store::challenges::Answered;
+use crate::store::devices::{self, DeviceId, DeviceLimits, NewDevice, RegisterError, Registered};
+use crate::tokens::TokenKeys;
 use crate::wake::WakeNode;
 
 /// When the tests begin, in seconds since 1970.
@@ -81,16 +83,27 @@ impl TestDatabase {
     }
 }
 
+/// What the tests' tokens are sealed with.
+pub(crate) fn token_keys() -> Arc<TokenKeys> {
+    Arc::new(TokenKeys::new(&[0x70; 32], &[]))
+}
+
 /// A webhook of a node; its challenge and name are its own.
 pub(crate) fn new_device(node: u8, url: &str) -> NewDevice {
+    new_device_for(node, &PushTarget::new(GatewayKind::Webhook, url))
+}
+
+/// As [`new_device`], reached otherwise.
+pub(crate) fn new_device_for(node: u8, target: &PushTarget) -> NewDevice {
     static DEVICES: AtomicU64 = AtomicU64::new(1);
     let serial = DEVICES.fetch_add(1, Ordering::Relaxed);
     let mut device_id = [0; 16];
     device_id[..8].copy_from_slice(&serial.to_be_bytes());
+    let device_id = DeviceId(device_id);
     NewDevice {
-        device_id: DeviceId(device_id),
+        device_id,
         node_id: public(node),
-        target: PushTarget::new(GatewayKind::Webhook, url),
+        target: token_keys().seal_target(device_id, &public(node), target),
         has_channel: true,
         answered: Answered {
             challenge: serial.to_be_bytes().to_vec(),

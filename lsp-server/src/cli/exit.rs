@@ -25,6 +25,7 @@ pub(super) fn code(error: &CliError) -> ExitCode {
     match error {
         CliError::Server(
             ServerError::Config(_)
+            | ServerError::TokenKey(_)
             | ServerError::Seed(
                 SeedError::Unreadable { .. } | SeedError::Exposed { .. } | SeedError::Damaged { .. },
             ),

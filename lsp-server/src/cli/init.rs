@@ -13,9 +13,12 @@ use serde::Serialize;
 use super::CliError;
 use super::output::Output;
 use super::table::Fields;
-use crate::config::{CONFIG_FILE, Config, ConfigError, DATABASE_FILE, InitSettings, SEED_FILE, render};
+use crate::config::{
+    CONFIG_FILE, Config, ConfigError, DATABASE_FILE, InitSettings, SEED_FILE, TOKEN_KEY_FILE, render,
+};
+use crate::tokens::{self, TokenKeyError};
 
-/// Make a data directory: a commented config, and a new seed.
+/// Make a data directory: a commented config, a new seed, and a key that push tokens are sealed with.
 ///
 /// Overwrites nothing: for a directory that has a config, a seed or a database it is refused.
 #[derive(Debug, clap::Args)]
@@ -64,6 +67,9 @@ pub enum InitError {
     /// The seed could not be made.
     #[error(transparent)]
     Seed(#[from] SeedError),
+    /// The key for push tokens could not be made.
+    #[error(transparent)]
+    TokenKey(#[from] TokenKeyError),
     /// The directory or a file could not be written.
     #[error("cannot write {}", path.display())]
     Write {
@@ -79,22 +85,24 @@ pub enum InitError {
 struct Made {
     config: PathBuf,
     seed: PathBuf,
+    token_key: PathBuf,
 }
 
 pub(super) fn init(data_dir: &Path, arguments: Arguments, output: Output) -> Result<(), CliError> {
     let made = make(data_dir, arguments)?;
     output.print(&made, |made| {
         let next = "`lsp-server doctor`, then `lsp-server run`. Keep a copy of the seed in a safe place: with the \
-                    database it is the node's money";
+                    database it is the node's money. Keep one of the token key, apart from the database's copies";
         Fields::default()
             .field("config", made.config.display())
             .field("seed", made.seed.display())
+            .field("token key", made.token_key.display())
             .field("next", next)
     })
 }
 
 fn make(data_dir: &Path, arguments: Arguments) -> Result<Made, InitError> {
-    for file in [CONFIG_FILE, SEED_FILE, DATABASE_FILE] {
+    for file in [CONFIG_FILE, SEED_FILE, TOKEN_KEY_FILE, DATABASE_FILE] {
         let path = data_dir.join(file);
         if path.exists() {
             return Err(InitError::Exists { path });
@@ -121,14 +129,20 @@ fn make(data_dir: &Path, arguments: Arguments) -> Result<Made, InitError> {
     DirBuilder::new().recursive(true).mode(0o700).create(data_dir).map_err(failed(data_dir))?;
     let config = data_dir.join(CONFIG_FILE);
     let seed = data_dir.join(SEED_FILE);
+    let token_key = data_dir.join(TOKEN_KEY_FILE);
     write_new(&config, &text).map_err(failed(&config))?;
-    if let Err(error) = Seed::create(&seed) {
-        // A config without a seed would stand in the way of the next attempt.
+    // A config without a seed would stand in the way of the next attempt.
+    if let Err(error) = tokens::create(&token_key) {
         fs::remove_file(&config).map_err(failed(&config))?;
         return Err(error.into());
     }
+    if let Err(error) = Seed::create(&seed) {
+        fs::remove_file(&config).map_err(failed(&config))?;
+        fs::remove_file(&token_key).map_err(failed(&token_key))?;
+        return Err(error.into());
+    }
     File::open(data_dir).and_then(|directory| directory.sync_all()).map_err(failed(data_dir))?;
-    Ok(Made { config, seed })
+    Ok(Made { config, seed, token_key })
 }
 
 /// The config holds bitcoind's password: it is for its owner only.
@@ -167,6 +181,8 @@ mod tests {
         let data_dir = dir.path().join("some/where");
         let made = make(&data_dir, arguments()).unwrap();
         assert_eq!((mode(&data_dir), mode(&made.config), mode(&made.seed)), (0o700, 0o600, 0o600));
+        assert_eq!(mode(&made.token_key), 0o600);
+        tokens::load(&made.token_key).unwrap();
         Seed::load(&made.seed).unwrap();
         let text = fs::read_to_string(&made.config).unwrap();
         let config = Config::parse(&data_dir, &text, []).unwrap();
@@ -175,7 +191,7 @@ mod tests {
 
     #[test]
     fn nothing_is_overwritten() {
-        for file in [CONFIG_FILE, SEED_FILE, DATABASE_FILE] {
+        for file in [CONFIG_FILE, SEED_FILE, TOKEN_KEY_FILE, DATABASE_FILE] {
             let dir = tempfile::tempdir().unwrap();
             fs::write(dir.path().join(file), "precious").unwrap();
             let error = make(dir.path(), arguments()).unwrap_err();

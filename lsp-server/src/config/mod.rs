@@ -33,6 +33,8 @@ pub use template::{InitSettings, render};
 pub const CONFIG_FILE: &str = "config.toml";
 /// The file with the seed, in the data directory.
 pub const SEED_FILE: &str = "seed";
+/// The file with the keys that push tokens are sealed with, in the data directory unless a setting says otherwise.
+pub const TOKEN_KEY_FILE: &str = "push-token.key";
 /// The admin API's socket, in the data directory.
 pub const ADMIN_SOCKET_FILE: &str = "admin.sock";
 /// The embedded database, in the data directory.

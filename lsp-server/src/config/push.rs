@@ -7,6 +7,7 @@ use notifier::fcm::{FCM_URL, ServiceAccount};
 use notifier::{RootCertificates, Url};
 use toml::Value;
 
+use super::TOKEN_KEY_FILE;
 use super::edge;
 use super::error::ConfigMistake;
 use super::setting::{Setting, Settings};
@@ -29,6 +30,8 @@ pub struct PushConfig {
     pub wakes: WakeLimits,
     /// Pushes to one provider that are under way at once: a slow one keeps the others waiting for nothing.
     pub in_flight_per_provider_max: u32,
+    /// The file with the keys that push tokens are sealed with.
+    pub token_key_file: PathBuf,
     /// A PEM file with certificates that are trusted beside the system's.
     pub extra_root_certificates: Option<PathBuf>,
     /// `[push.apns]`; `None` without an app.
@@ -137,6 +140,7 @@ pub(super) fn read(settings: &mut Settings, data_dir: &Path) -> PushConfig {
         devices: edge::devices(settings),
         wakes: edge::wakes(settings),
         in_flight_per_provider_max: settings.or("push.in_flight_per_provider_max", IN_FLIGHT_PER_PROVIDER),
+        token_key_file: data_dir.join(settings.or("push.token_key_file", TOKEN_KEY_FILE.to_owned())),
         extra_root_certificates: settings
             .optional::<String>("push.extra_root_certificates")
             .map(|path| data_dir.join(path)),

@@ -11,6 +11,7 @@ use storage::DatabaseUrl;
 use super::{Check, Running};
 use crate::config::{CONFIG_FILE, Config};
 use crate::error::with_causes;
+use crate::tokens::{self, TokenKeyError};
 
 /// What every SQLite file begins with.
 const SQLITE_MAGIC: &[u8] = b"SQLite format 3\0";
@@ -64,6 +65,32 @@ pub(super) fn push_credentials(config: &Config) -> Check {
         }
         Ok(_) => Check::ok(NAME, "every key can be used"),
         Err(error) => Check::failed(NAME, with_causes(&error), "mend or replace the files"),
+    }
+}
+
+/// The key that push tokens are sealed with.
+pub(super) fn token_key(config: &Config) -> Check {
+    const NAME: &str = "token key";
+    let path = &config.push.token_key_file;
+    match tokens::load(path) {
+        Ok(keys) => Check::ok(NAME, format!("{}, for its owner only", keys.current_id())),
+        Err(TokenKeyError::Unreadable { source, .. }) if source.kind() == ErrorKind::NotFound => {
+            Check::warning(
+                NAME,
+                format!(
+                    "{} is not there: it is made at the next start, unless tokens were sealed already",
+                    path.display()
+                ),
+                "if phones have registered here, put the file back from its copy",
+            )
+        }
+        Err(error) => {
+            let remedy = match &error {
+                TokenKeyError::Exposed { path, .. } => format!("chmod 600 {}", path.display()),
+                _ => "put the file back from its copy".to_owned(),
+            };
+            Check::failed(NAME, with_causes(&error), remedy)
+        }
     }
 }
 

@@ -90,6 +90,7 @@ pub async fn examine(data_dir: &Path, clock: &dyn Clock) -> Vec<Check> {
     checks.push(files::data_dir(data_dir));
     checks.push(files::config_file(data_dir));
     checks.push(files::seed(&config));
+    checks.push(files::token_key(&config));
     checks.push(files::database(&config, running));
     checks.push(witness::examine(&config).await);
     checks.push(files::disk_space(&config));

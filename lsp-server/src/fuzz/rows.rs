@@ -80,10 +80,11 @@ async fn read(tx: &mut Tx, mut columns: Columns<'_>) -> Result<(), StorageError>
         0 => {
             let row = select(
                 tx,
-                "SELECT $1 AS device_id, $2 AS node_id, $3 AS platform, $4 AS token, $5 AS registered_at, \
-                 $6 AS paused_until, $7 AS registrations",
+                "SELECT $1 AS device_id, $2 AS node_id, $3 AS platform, $4 AS sealed_token, $5 AS registered_at, \
+                 $6 AS paused_until, $7 AS registrations, $8 AS token_index, $9 AS token_key, $10 AS topic, \
+                 $11 AS environment, $12 AS seal_key",
                 &mut columns,
-                7,
+                12,
             );
             let _ = Device::try_from(&row.await?);
         }

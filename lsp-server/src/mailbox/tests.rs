@@ -4,7 +4,7 @@ use std::time::Duration;
 use notifier::PushGateway;
 
 use super::*;
-use crate::testing::{FakeNode, START, TestClock, TestDatabase, public};
+use crate::testing::{FakeNode, START, TestClock, TestDatabase, public, token_keys};
 
 const PHONE: u8 = 1;
 const OTHER_PHONE: u8 = 2;
@@ -32,7 +32,7 @@ impl Stage {
         node.add_client(OTHER_PHONE);
         node.announce(LSP);
         let gateways: Vec<Arc<dyn PushGateway>> = Vec::new();
-        let waker = Waker::new(db.database.clone(), node.clone(), gateways, clock.clone());
+        let waker = Waker::new(db.database.clone(), node.clone(), gateways, token_keys(), clock.clone());
         let mailbox =
             Mailbox::new(db.database.clone(), node.clone(), waker, limits, clock.clone(), Tasks::default());
         Self { db, node, clock, mailbox }

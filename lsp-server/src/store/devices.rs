@@ -1,4 +1,4 @@
-//! Devices that can be woken, and the challenges that were answered to register them.
+//! Devices that can be woken. Their tokens are sealed: [`crate::tokens`] has the key.
 
 #[cfg(test)]
 mod tests;
@@ -8,14 +8,24 @@ use std::str::FromStr;
 
 use bitcoin::secp256k1::PublicKey;
 use hex::{DisplayHex, FromHex};
-use notifier::PushTarget;
+use notifier::{ApnsEnvironment, GatewayKind};
 use protocol::push::SealKey;
 use storage::{ReadTx, Row, StorageError, Tx, values};
 
 use super::StoreError;
+use super::challenges::{Answered, ChallengeRefused, use_challenge};
+use crate::tokens::{SealedToken, TokenKeyId};
 
-/// The most used challenges that one registration tidies away.
-const TIDIED_CHALLENGES_MAX: u32 = 100;
+/// A query for whole devices.
+macro_rules! select_devices {
+    ($which:literal) => {
+        concat!(
+            "SELECT device_id, node_id, platform, sealed_token, token_index, token_key, registered_at, paused_until, \
+             registrations, topic, environment, seal_key FROM device ",
+            $which
+        )
+    };
+}
 
 /// How many devices may be registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +68,22 @@ impl FromStr for DeviceId {
     }
 }
 
-/// A device that is registered. `Debug` hides its token.
+/// Where a device is reached, its token sealed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedTarget {
+    /// The gateway that serves it.
+    pub kind: GatewayKind,
+    /// What the provider knows the device by.
+    pub token: SealedToken,
+    /// As in [`notifier::PushTarget`].
+    pub topic: Option<String>,
+    /// As in [`notifier::PushTarget`].
+    pub environment: Option<ApnsEnvironment>,
+    /// As in [`notifier::PushTarget`].
+    pub seal_key: Option<SealKey>,
+}
+
+/// A device that is registered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device {
     /// Its name.
@@ -66,7 +91,7 @@ pub struct Device {
     /// Whose it is.
     pub node_id: PublicKey,
     /// Where it is reached.
-    pub target: PushTarget,
+    pub target: SealedTarget,
     /// When it was registered, or last registered again, in seconds since 1970.
     pub registered_at: u64,
     /// Its provider asked for no push before this time, in seconds since 1970.
@@ -84,18 +109,19 @@ impl TryFrom<&Row> for Device {
         Ok(Self {
             device_id: DeviceId(row.get_array("device_id")?),
             node_id: PublicKey::from_slice(&row.get_blob("node_id")?).map_err(|_| column("node_id"))?,
-            target: PushTarget {
+            target: SealedTarget {
+                kind: row.get_text("platform")?.parse().map_err(|_| column("platform"))?,
+                token: SealedToken {
+                    key_id: TokenKeyId(row.get_array("token_key")?),
+                    index: row.get_array("token_index")?,
+                    bytes: row.get_blob("sealed_token")?,
+                },
                 topic: row.opt_text("topic")?,
                 environment: environment
                     .map(|text| text.parse())
                     .transpose()
                     .map_err(|_| column("environment"))?,
                 seal_key: row.opt_array("seal_key")?.map(SealKey),
-                registered_at: row.get_u64("registered_at")?,
-                ..PushTarget::new(
-                    row.get_text("platform")?.parse().map_err(|_| column("platform"))?,
-                    row.get_text("token")?,
-                )
             },
             registered_at: row.get_u64("registered_at")?,
             paused_until: row.get_u64("paused_until")?,
@@ -112,33 +138,11 @@ pub struct NewDevice {
     /// Whose it is, as proven by a signature.
     pub node_id: PublicKey,
     /// Where it is reached.
-    pub target: PushTarget,
+    pub target: SealedTarget,
     /// Whether the node has a channel here.
     pub has_channel: bool,
     /// The challenge that was answered.
     pub answered: Answered,
-}
-
-/// A challenge that a node has answered with its signature.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answered {
-    /// The challenge.
-    pub challenge: Vec<u8>,
-    /// When it expires, in seconds since 1970.
-    pub expires_at: u64,
-    /// Now, in seconds since 1970.
-    pub now_unix: u64,
-}
-
-/// Why an answered challenge is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ChallengeRefused {
-    /// It was answered before.
-    #[error("the challenge was used before: ask for a new one")]
-    Used,
-    /// [`DeviceLimits::used_challenges_max`]
-    #[error("too many challenges were answered in the last minutes: try again in a minute")]
-    TooMany,
 }
 
 /// A registration that was stored.
@@ -179,14 +183,15 @@ pub async fn register(
 ) -> Result<Registered, RegisterError> {
     use_challenge(tx, &device.answered, limits).await??;
     let now = storage::Value::try_from(device.answered.now_unix)?;
-    let key = values![device.node_id.serialize(), device.target.kind.as_str(), &device.target.token];
+    let token = &device.target.token;
+    let key = values![device.node_id.serialize(), device.target.kind.as_str(), token.index];
     let topic: storage::Value = device.target.topic.as_deref().into();
     let environment: storage::Value =
         device.target.environment.map(|environment| environment.as_str()).into();
     let seal_key: storage::Value = device.target.seal_key.map(|key| key.0.to_vec()).into();
     let known = tx
         .fetch_optional(
-            "SELECT device_id FROM device WHERE node_id = $1 AND platform = $2 AND token = $3",
+            "SELECT device_id FROM device WHERE node_id = $1 AND platform = $2 AND token_index = $3",
             &key,
         )
         .await?;
@@ -217,15 +222,18 @@ pub async fn register(
             return Err(RegisterError::TooManyWithoutChannel);
         }
     }
-    let [node_id, platform, token] = key;
+    let [node_id, platform, token_index] = key;
     tx.execute(
-        "INSERT INTO device (device_id, node_id, platform, token, registered_at, registrations, has_channel, \
-         paused_until, topic, environment, seal_key) VALUES ($1, $2, $3, $4, $5, 1, $6, 0, $7, $8, $9)",
+        "INSERT INTO device (device_id, node_id, platform, token_index, sealed_token, token_key, registered_at, \
+         registrations, has_channel, paused_until, tested_at, topic, environment, seal_key) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, 1, $8, 0, 0, $9, $10, $11)",
         &[
             device.device_id.0.into(),
             node_id,
             platform,
-            token,
+            token_index,
+            (&token.bytes).into(),
+            token.key_id.0.into(),
             now,
             flag(device),
             topic,
@@ -242,36 +250,6 @@ fn flag(device: &NewDevice) -> storage::Value {
     i64::from(device.has_channel).into()
 }
 
-/// Uses a challenge up. `Ok(Err(..))` if that cannot be.
-///
-/// # Errors
-/// When the database fails.
-pub async fn use_challenge(
-    tx: &mut Tx,
-    answered: &Answered,
-    limits: &DeviceLimits,
-) -> Result<Result<(), ChallengeRefused>, StorageError> {
-    let now = storage::Value::try_from(answered.now_unix)?;
-    tx.execute(
-        "DELETE FROM used_challenge WHERE challenge IN \
-         (SELECT challenge FROM used_challenge WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)",
-        &[now, TIDIED_CHALLENGES_MAX.into()],
-    )
-    .await?;
-    let used_before =
-        tx.fetch_one("SELECT COUNT(*) AS used FROM used_challenge", &[]).await?.get_u64("used")?;
-    if used_before >= u64::from(limits.used_challenges_max) {
-        return Ok(Err(ChallengeRefused::TooMany));
-    }
-    let used = tx
-        .execute(
-            "INSERT INTO used_challenge (challenge, expires_at) VALUES ($1, $2) ON CONFLICT (challenge) DO NOTHING",
-            &[(&answered.challenge).into(), storage::Value::try_from(answered.expires_at)?],
-        )
-        .await?;
-    Ok(if used == 0 { Err(ChallengeRefused::Used) } else { Ok(()) })
-}
-
 /// A node's devices.
 ///
 /// # Errors
@@ -279,8 +257,7 @@ pub async fn use_challenge(
 pub async fn of_node(tx: &mut ReadTx, node_id: PublicKey) -> Result<Vec<Device>, StoreError> {
     let rows = tx
         .fetch_all(
-            "SELECT device_id, node_id, platform, token, registered_at, paused_until, registrations, topic, environment, seal_key \
-             FROM device WHERE node_id = $1 ORDER BY registered_at, device_id",
+            select_devices!("WHERE node_id = $1 ORDER BY registered_at, device_id"),
             &values![node_id.serialize()],
         )
         .await?;
@@ -298,8 +275,7 @@ pub async fn of_owner(
 ) -> Result<Option<Device>, StoreError> {
     let row = tx
         .fetch_optional(
-            "SELECT device_id, node_id, platform, token, registered_at, paused_until, registrations, topic, environment, seal_key \
-             FROM device WHERE device_id = $1 AND node_id = $2",
+            select_devices!("WHERE device_id = $1 AND node_id = $2"),
             &values![device_id.0, node_id.serialize()],
         )
         .await?;
@@ -313,16 +289,19 @@ pub async fn of_owner(
 pub async fn refresh(
     tx: &mut Tx,
     device_id: DeviceId,
-    target: &PushTarget,
+    target: &SealedTarget,
     now_unix: u64,
 ) -> Result<(), StorageError> {
     tx.execute(
-        "UPDATE device SET platform = $2, token = $3, registered_at = $4, registrations = registrations + 1, \
-         paused_until = 0, tested_at = 0, topic = $5, environment = $6, seal_key = $7 WHERE device_id = $1",
+        "UPDATE device SET platform = $2, token_index = $3, sealed_token = $4, token_key = $5, registered_at = $6, \
+         registrations = registrations + 1, paused_until = 0, tested_at = 0, topic = $7, environment = $8, seal_key = $9 \
+         WHERE device_id = $1",
         &[
             device_id.0.into(),
             target.kind.as_str().into(),
-            (&target.token).into(),
+            target.token.index.into(),
+            (&target.token.bytes).into(),
+            target.token.key_id.0.into(),
             now_unix.try_into()?,
             target.topic.as_deref().into(),
             target.environment.map(|environment| environment.as_str()).into(),
@@ -371,11 +350,7 @@ pub async fn has_any(tx: &mut ReadTx, node_id: PublicKey) -> Result<bool, Storag
 /// When the database fails or a row cannot be read.
 pub async fn list(tx: &mut ReadTx, limit: u32) -> Result<Vec<Device>, StoreError> {
     let rows = tx
-        .fetch_all(
-            "SELECT device_id, node_id, platform, token, registered_at, paused_until, registrations, topic, environment, seal_key \
-             FROM device ORDER BY registered_at DESC, device_id LIMIT $1",
-            &values![limit],
-        )
+        .fetch_all(select_devices!("ORDER BY registered_at DESC, device_id LIMIT $1"), &values![limit])
         .await?;
     rows.iter().map(Device::try_from).collect()
 }

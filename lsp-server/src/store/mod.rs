@@ -1,12 +1,14 @@
 //! Every table of the server; one file per table. Functions take the transaction they run in.
 
 pub mod ages;
+pub mod challenges;
 pub mod devices;
 pub mod holds;
 pub mod mailbox;
 pub mod parts;
 pub mod pending;
 pub mod retention;
+pub mod token_keys;
 pub mod wakes;
 
 use storage::{Migration, MigrationSet};
@@ -59,6 +61,11 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
             version: 9,
             name: "device_push",
             sql: include_str!("../../../migrations/sqlite/server/0009_device_push.sql"),
+        },
+        Migration {
+            version: 10,
+            name: "sealed_tokens",
+            sql: include_str!("../../../migrations/sqlite/server/0010_sealed_tokens.sql"),
         },
     ],
 };

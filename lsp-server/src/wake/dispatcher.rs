@@ -249,7 +249,7 @@ impl Waker {
         let answered_ms =
             u64::try_from(self.clock.elapsed().saturating_sub(started).as_millis()).unwrap_or(u64::MAX);
         let (node_id, wake_id, device) = (wake.node_id, wake.wake_id, push.device_id());
-        self.alarms.note(push.target(), &verdict);
+        self.alarms.note(&push.device().target, &verdict);
         match &verdict {
             Verdict::Accepted => tracing::info!(
                 %node_id, %wake_id, %device, reason = %wake.reason, answered_ms, "pushed"
@@ -267,7 +267,7 @@ impl Waker {
 
     async fn verdict(&self, wake: &ClaimedWake, push: &PendingPush) -> Verdict {
         match Push::new(wake.reason.as_str(), wake.wake_id, wake.expires_at) {
-            Ok(content) => self.push_to(push.target(), &content.collapsing_as(self.collapse_id(wake))).await,
+            Ok(content) => self.push_to(push.device(), &content.collapsing_as(self.collapse_id(wake))).await,
             Err(error) => Verdict::BadPayload(error.to_string().into()),
         }
     }

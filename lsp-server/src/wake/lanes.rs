@@ -2,8 +2,10 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use notifier::{GatewayKind, PushTarget, Verdict};
+use notifier::{GatewayKind, Verdict};
 use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::store::devices::SealedTarget;
 
 /// How many pushes may be under way through each gateway.
 pub(super) struct Lanes {
@@ -62,7 +64,7 @@ struct Alarm {
 impl Alarms {
     /// Notes what came of a push; logs when a provider begins to refuse the configuration, and when it takes it again.
     /// Answers whether an alarm was raised.
-    pub(super) fn note(&self, target: &PushTarget, verdict: &Verdict) -> bool {
+    pub(super) fn note(&self, target: &SealedTarget, verdict: &Verdict) -> bool {
         let mut raised = self.lock();
         let is_same = |alarm: &Alarm| alarm.kind == target.kind && alarm.topic == target.topic;
         match verdict {
@@ -102,14 +104,17 @@ impl Alarms {
 
 #[cfg(test)]
 mod tests {
+    use notifier::PushTarget;
+
     use super::*;
+    use crate::testing::new_device_for;
 
     #[test]
     fn an_alarm_is_raised_once_until_the_provider_takes_a_push() {
         let alarms = Alarms::default();
-        let apns = |topic: &str| PushTarget {
+        let apns = |topic: &str| SealedTarget {
             topic: Some(topic.to_owned()),
-            ..PushTarget::new(GatewayKind::Apns, "0a")
+            ..new_device_for(1, &PushTarget::new(GatewayKind::Apns, "0a")).target
         };
         let refused = |why: &'static str| Verdict::Configuration(why.into());
         assert!(alarms.note(&apns("com.a"), &refused("no")));

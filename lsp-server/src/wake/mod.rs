@@ -19,7 +19,9 @@ use storage::Database;
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
+use crate::store::devices::Device;
 use crate::store::wakes;
+use crate::tokens::{OpenError, TokenKeys};
 
 use lanes::{Alarms, Lanes};
 
@@ -39,6 +41,8 @@ pub struct WakeSettings {
     /// Secret: providers see what is derived from it, and must not see which payment it stands for. The same after a
     /// restart, so that a push takes the place of one from before.
     pub collapse_key: [u8; 32],
+    /// What the devices' tokens are sealed with.
+    pub tokens: Arc<TokenKeys>,
 }
 
 /// The reason of a push that an owner asked for to see whether it comes.
@@ -86,9 +90,10 @@ impl Waker {
         database: Database,
         node: Arc<dyn WakeNode>,
         gateways: Vec<Arc<dyn PushGateway>>,
+        tokens: Arc<TokenKeys>,
         clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
-        Self::with_limits(database, node, gateways, WakeLimits::default(), clock)
+        Self::with_limits(database, node, gateways, WakeLimits::default(), tokens, clock)
     }
 
     /// As [`Self::new`], with bounds of the caller's choice.
@@ -97,11 +102,12 @@ impl Waker {
         node: Arc<dyn WakeNode>,
         gateways: Vec<Arc<dyn PushGateway>>,
         limits: WakeLimits,
+        tokens: Arc<TokenKeys>,
         clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
         let collapse_key = node.random_bytes();
         let settings =
-            WakeSettings { limits, in_flight_per_gateway_max: IN_FLIGHT_PER_GATEWAY, collapse_key };
+            WakeSettings { limits, in_flight_per_gateway_max: IN_FLIGHT_PER_GATEWAY, collapse_key, tokens };
         Self::with_settings(database, node, gateways, settings, clock)
     }
 
@@ -163,21 +169,31 @@ impl Waker {
         }
     }
 
-    /// Pushes to a target now, outside the outbox, and answers the verdict and how long the provider took, in milliseconds.
-    pub async fn test(&self, target: &PushTarget) -> (Verdict, u64) {
+    /// What the devices' tokens are sealed with.
+    pub fn tokens(&self) -> &TokenKeys {
+        &self.settings.tokens
+    }
+
+    /// Pushes to a device now, outside the outbox, and answers the verdict and how long the provider took, in milliseconds.
+    pub async fn test(&self, device: &Device) -> (Verdict, u64) {
         let expires_at = self.clock.now_unix() + TEST_PUSH_SECONDS;
         let mut wake_id = [0; 16];
         wake_id.copy_from_slice(&self.node.random_bytes()[..16]);
         let started = Instant::now();
         let verdict = match Push::new(TEST_REASON, WakeId(wake_id), expires_at) {
-            Ok(push) => self.push_to(target, &push).await,
+            Ok(push) => self.push_to(device, &push).await,
             Err(error) => Verdict::BadPayload(error.to_string().into()),
         };
         (verdict, u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
     /// One push, in bounded time.
-    async fn push_to(&self, target: &PushTarget, push: &Push) -> Verdict {
+    async fn push_to(&self, device: &Device, push: &Push) -> Verdict {
+        let target = match self.tokens().open_target(device) {
+            Ok(target) => target,
+            // The row stays as it is: whoever changed it may be found out.
+            Err(error @ OpenError) => return Verdict::BadPayload(error.to_string().into()),
+        };
         let Some(gateway) = self.gateway(target.kind) else {
             return Verdict::Configuration("the config has no credentials for this platform any more".into());
         };
@@ -185,7 +201,7 @@ impl Waker {
         let lease = Duration::from_secs(wakes::LEASE_SECONDS);
         let pushed = async {
             let _place = self.lanes.enter(target.kind).await;
-            gateway.push(target, push).await
+            gateway.push(&target, push).await
         };
         match tokio::time::timeout(lease, pushed).await {
             Ok(verdict) => verdict,

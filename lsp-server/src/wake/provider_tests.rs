@@ -10,9 +10,11 @@ use protocol::wake::WakeReason;
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::store::devices::{DeviceLimits, NewDevice};
+use crate::store::devices::DeviceLimits;
 use crate::store::wakes::NewWake;
-use crate::testing::{FakeNode, Receiver, START, TestClock, TestDatabase, new_device, public};
+use crate::testing::{
+    FakeNode, Receiver, START, TestClock, TestDatabase, new_device_for, public, token_keys,
+};
 
 /// Less than a gateway waits for an answer.
 const SOON: Duration = Duration::from_secs(8);
@@ -29,13 +31,17 @@ fn gateways() -> Vec<Arc<dyn PushGateway>> {
 }
 
 fn waker(db: &TestDatabase, node: &Arc<FakeNode>, in_flight_per_gateway_max: usize) -> Arc<Waker> {
-    let settings =
-        WakeSettings { limits: WakeLimits::default(), in_flight_per_gateway_max, collapse_key: [3; 32] };
+    let settings = WakeSettings {
+        limits: WakeLimits::default(),
+        in_flight_per_gateway_max,
+        collapse_key: [3; 32],
+        tokens: token_keys(),
+    };
     Waker::with_settings(db.database.clone(), node.clone(), gateways(), settings, TestClock::new())
 }
 
 async fn register(db: &TestDatabase, node: u8, kind: GatewayKind, url: &str) {
-    let device = NewDevice { target: PushTarget::new(kind, url), ..new_device(node, url) };
+    let device = new_device_for(node, &PushTarget::new(kind, url));
     db.try_register(device, DeviceLimits::default()).await.unwrap();
 }
 

@@ -7,7 +7,7 @@ use storage::{StorageError, values};
 
 use super::*;
 use crate::store::wakes::{LEASE_SECONDS, NewWake};
-use crate::testing::{FakeNode, Receiver, START, TestClock, TestDatabase, gateway, public};
+use crate::testing::{FakeNode, Receiver, START, TestClock, TestDatabase, gateway, public, token_keys};
 use dispatcher::InFlight;
 
 const PHONE: u8 = 1;
@@ -30,7 +30,14 @@ impl Stage {
     async fn with_limits(limits: WakeLimits) -> Self {
         let (db, node, clock) = (TestDatabase::new().await, FakeNode::new(), TestClock::new());
         let gateways: Vec<Arc<dyn PushGateway>> = vec![gateway(true)];
-        let waker = Waker::with_limits(db.database.clone(), node.clone(), gateways, limits, clock.clone());
+        let waker = Waker::with_limits(
+            db.database.clone(),
+            node.clone(),
+            gateways,
+            limits,
+            token_keys(),
+            clock.clone(),
+        );
         Self { db, node, clock, receiver: Receiver::start().await, waker }
     }
 

@@ -23,6 +23,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
 use super::clock::SimClock;
+use super::keys::token_keys;
 use super::ldk::Model;
 use super::ldk::ModelNode;
 
@@ -119,7 +120,7 @@ impl Process {
         let tasks = Tasks::default();
         let shared: Arc<dyn lsp_server::clock::Clock> = Arc::new(clock.clone());
         let gateways: Vec<Arc<dyn PushGateway>> = vec![Arc::new(SimGateway(model.clone()))];
-        let waker = Waker::new(db.clone(), node.clone(), gateways, shared.clone());
+        let waker = Waker::new(db.clone(), node.clone(), gateways, token_keys(), shared.clone());
         let mailbox = Mailbox::new(
             db.clone(),
             node.clone(),

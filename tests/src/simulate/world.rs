@@ -8,7 +8,8 @@ use bitcoin::hashes::{Hash, sha256};
 use bitcoin::secp256k1::PublicKey;
 use lightning::ln::types::ChannelId;
 use lightning_types::payment::PaymentHash;
-use lsp_server::store::devices::{self, Answered, DeviceId, DeviceLimits, NewDevice, RegisterError};
+use lsp_server::store::challenges::Answered;
+use lsp_server::store::devices::{self, DeviceId, DeviceLimits, NewDevice, RegisterError};
 use node::{InboundHtlc, InterceptedHtlc, NodeEvent};
 use notifier::{GatewayKind, PushTarget};
 use protocol::ids::Pid;
@@ -182,10 +183,12 @@ impl World {
     fn register(&self, phone: usize) {
         let mut device_id = [0; 16];
         device_id[0] = phone as u8;
+        let (device_id, node_id) = (DeviceId(device_id), Self::phone(phone));
+        let target = PushTarget::new(GatewayKind::Webhook, phone.to_string());
         let device = NewDevice {
-            device_id: DeviceId(device_id),
-            node_id: Self::phone(phone),
-            target: PushTarget::new(GatewayKind::Webhook, phone.to_string()),
+            device_id,
+            node_id,
+            target: keys::token_keys().seal_target(device_id, &node_id, &target),
             has_channel: true,
             answered: Answered { challenge: vec![phone as u8], expires_at: u64::MAX >> 1, now_unix: 0 },
         };

@@ -12,7 +12,7 @@ use super::Inner;
 use super::challenges::ChallengeError;
 use crate::http::problem::problem;
 use crate::limits::{self, ServerLimit};
-use crate::store::devices::{Answered, ChallengeRefused};
+use crate::store::challenges::{Answered, ChallengeRefused};
 
 /// Characters in a signature: 65 bytes in zbase32.
 pub(super) const SIGNATURE_CHARS: usize = 104;

@@ -18,7 +18,9 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::store::wakes::{self, NewWake};
-use crate::testing::{FakeNode, Receiver, START, TestClock, TestDatabase, gateway, public, secret};
+use crate::testing::{
+    FakeNode, Receiver, START, TestClock, TestDatabase, gateway, public, secret, token_keys,
+};
 
 const LSP: u8 = 99;
 const PHONE: u8 = 1;
@@ -50,7 +52,7 @@ impl Api {
         let (db, node, clock) = (TestDatabase::new().await, FakeNode::new(), TestClock::new());
         node.add_client(PHONE);
         let gateways: Vec<Arc<dyn PushGateway>> = vec![gateway(allow_private_addresses)];
-        let waker = Waker::new(db.database.clone(), node.clone(), gateways, clock.clone());
+        let waker = Waker::new(db.database.clone(), node.clone(), gateways, token_keys(), clock.clone());
         let state = PublicState::new(
             db.database.clone(),
             node.clone(),
@@ -278,7 +280,7 @@ async fn what_cannot_be_read_is_a_problem_too() {
 async fn requests_under_way_are_bounded() {
     let db = TestDatabase::new().await;
     let (node, clock) = (FakeNode::new(), TestClock::new());
-    let waker = Waker::new(db.database.clone(), node.clone(), Vec::new(), clock.clone());
+    let waker = Waker::new(db.database.clone(), node.clone(), Vec::new(), token_keys(), clock.clone());
     let limits = DeviceLimits::default();
     let state = PublicState::new(db.database.clone(), node, waker, limits, 2, clock);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

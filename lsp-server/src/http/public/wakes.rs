@@ -9,7 +9,7 @@ use protocol::api::owner::OwnerAction;
 use super::PublicState;
 use super::devices::DeviceError;
 use super::owner::authorize;
-use crate::store::devices;
+use crate::store::challenges;
 use crate::store::wakes::ledger::{self, Which};
 
 /// Wakes that are told, the newest ones.
@@ -27,7 +27,7 @@ pub(super) async fn handle(
         .database
         .submit("list_own_wakes", move |tx| {
             Box::pin(async move {
-                devices::use_challenge(tx, &owner.answered, &limits).await??;
+                challenges::use_challenge(tx, &owner.answered, &limits).await??;
                 Ok::<_, DeviceError>(ledger::find(tx, Which::Node(owner.node_id), WAKES_MAX).await?)
             })
         })

@@ -17,7 +17,7 @@ use super::*;
 use crate::mailbox::Mailbox;
 use crate::payment::{PaymentLimits, PaymentNode};
 use crate::tasks::Tasks;
-use crate::testing::{FakeNode, START, TestClock, TestDatabase, public};
+use crate::testing::{FakeNode, START, TestClock, TestDatabase, public, token_keys};
 use crate::wake::Waker;
 
 const HEIGHT: u32 = 100;
@@ -134,7 +134,8 @@ impl Bench {
         let database = TestDatabase::new().await;
         let node = Arc::new(Listing { height: AtomicU32::new(HEIGHT), ..Listing::default() });
         let (clock, tasks, phones) = (TestClock::new(), Tasks::default(), FakeNode::new());
-        let waker = Waker::new(database.database.clone(), phones.clone(), Vec::new(), clock.clone());
+        let waker =
+            Waker::new(database.database.clone(), phones.clone(), Vec::new(), token_keys(), clock.clone());
         let mailbox = Mailbox::new(
             database.database.clone(),
             phones,

@@ -5,11 +5,11 @@ use protocol::ids::Pid;
 use protocol::mailbox::MailboxLimits;
 
 use super::*;
-use crate::testing::{FakeNode, TestClock};
+use crate::testing::{FakeNode, TestClock, token_keys};
 
 fn driver(db: &TestDatabase, limits: PaymentLimits) -> Arc<Payments> {
     let (node, clock) = (FakeNode::new(), TestClock::new());
-    let waker = Waker::new(db.database.clone(), node.clone(), Vec::new(), clock.clone());
+    let waker = Waker::new(db.database.clone(), node.clone(), Vec::new(), token_keys(), clock.clone());
     let mailbox = Mailbox::new(
         db.database.clone(),
         node,

@@ -34,7 +34,10 @@ async fn a_challenge_is_answered_once() {
     let device = new_device(1, URL);
     db.try_register(device.clone(), DeviceLimits::default()).await.unwrap();
     let replayed = db.try_register(device, DeviceLimits::default()).await;
-    assert!(matches!(replayed, Err(RegisterError::Challenge(ChallengeRefused::Used))));
+    assert!(matches!(
+        replayed,
+        Err(RegisterError::Challenge(crate::store::challenges::ChallengeRefused::Used))
+    ));
     assert_eq!(db.number("SELECT registrations AS n FROM device").await, 1);
 
     let mut after_expiry = new_device(1, URL);

@@ -1,7 +1,7 @@
 //! The dispatcher's side of the outbox: claim what is due, record what came of it.
 
 use bitcoin::secp256k1::PublicKey;
-use notifier::{GatewayKind, PushTarget, Verdict, WakeId};
+use notifier::{GatewayKind, Verdict, WakeId};
 use protocol::api::ledger::PutOff;
 use protocol::wake::{WakeReason, next_attempt};
 use storage::{ReadTx, StorageError, Tx, values};
@@ -118,8 +118,8 @@ pub struct PendingPush {
 
 impl PendingPush {
     /// Where it goes.
-    pub fn target(&self) -> &PushTarget {
-        &self.device.target
+    pub fn device(&self) -> &Device {
+        &self.device
     }
 
     /// The device, for the log.

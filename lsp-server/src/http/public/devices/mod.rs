@@ -16,7 +16,8 @@ use super::Inner;
 use super::owner::OwnerError;
 use crate::http::problem::problem;
 use crate::store::StoreError;
-use crate::store::devices::{ChallengeRefused, DeviceId};
+use crate::store::challenges::ChallengeRefused;
+use crate::store::devices::DeviceId;
 
 /// The longest token, in bytes.
 const TOKEN_BYTES_MAX: usize = 2_048;

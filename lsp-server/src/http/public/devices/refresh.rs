@@ -10,7 +10,7 @@ use super::{DeviceError, device_id, target};
 use crate::http::public::PublicState;
 use crate::http::public::body::Body;
 use crate::http::public::owner::authorize;
-use crate::store::{devices, wakes};
+use crate::store::{challenges, devices, wakes};
 
 /// Gives a device of the node's another token; its id stays. Answers once that is on disk; what waits for the node is pushed
 /// at once.
@@ -25,13 +25,14 @@ pub(crate) async fn handle(
     let device_id = device_id(&id)?;
     let (node_id, now_unix) = (owner.node_id, owner.answered.now_unix);
     let target = target(&state.inner, request.target(), now_unix)?;
+    let target = state.inner.waker.tokens().seal_target(device_id, &node_id, &target);
     let limits = state.inner.limits;
     state
         .inner
         .database
         .submit("refresh_device", move |tx| {
             Box::pin(async move {
-                devices::use_challenge(tx, &owner.answered, &limits).await??;
+                challenges::use_challenge(tx, &owner.answered, &limits).await??;
                 devices::of_owner(tx, node_id, device_id).await?.ok_or(DeviceError::NotFound)?;
                 devices::refresh(tx, device_id, &target, now_unix).await.map_err(|error| {
                     if error.is_unique_violation() { DeviceError::TokenTaken } else { error.into() }

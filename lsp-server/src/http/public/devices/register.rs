@@ -16,7 +16,8 @@ use crate::http::public::owner::SIGNATURE_CHARS;
 use crate::http::public::{Inner, PublicState};
 use crate::limits::{self, ServerLimit};
 use crate::logging::STRANGERS;
-use crate::store::devices::{self, Answered, ChallengeRefused, DeviceId, NewDevice, RegisterError};
+use crate::store::challenges::{Answered, ChallengeRefused};
+use crate::store::devices::{self, DeviceId, NewDevice, RegisterError};
 use crate::store::wakes;
 
 /// Why a device is not registered.
@@ -116,10 +117,11 @@ fn check(state: &Inner, request: RegisterDeviceRequest) -> Result<NewDevice, Reg
     }
     let mut device_id = [0; 16];
     device_id.copy_from_slice(&state.node.random_bytes()[..16]);
+    let device_id = DeviceId(device_id);
     Ok(NewDevice {
-        device_id: DeviceId(device_id),
+        device_id,
         node_id,
-        target,
+        target: state.waker.tokens().seal_target(device_id, &node_id, &target),
         has_channel: state.node.has_channel(node_id),
         answered: Answered { challenge: known.bytes, expires_at: known.expires_at, now_unix },
     })

@@ -7,7 +7,7 @@ use protocol::api::owner::OwnerAction;
 use super::{DeviceError, device_id};
 use crate::http::public::PublicState;
 use crate::http::public::owner::authorize;
-use crate::store::devices;
+use crate::store::{challenges, devices};
 
 /// Forgets a device of the node's. Answers once that is on disk.
 pub(crate) async fn handle(
@@ -24,7 +24,7 @@ pub(crate) async fn handle(
         .database
         .submit("remove_own_device", move |tx| {
             Box::pin(async move {
-                devices::use_challenge(tx, &owner.answered, &limits).await??;
+                challenges::use_challenge(tx, &owner.answered, &limits).await??;
                 devices::of_owner(tx, node_id, device_id).await?.ok_or(DeviceError::NotFound)?;
                 devices::remove(tx, device_id).await?;
                 Ok::<_, DeviceError>(())

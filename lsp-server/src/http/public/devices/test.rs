@@ -9,7 +9,7 @@ use protocol::api::owner::{OwnerAction, TestPushResponse};
 use super::{DeviceError, device_id};
 use crate::http::public::PublicState;
 use crate::http::public::owner::authorize;
-use crate::store::devices;
+use crate::store::{challenges, devices};
 
 /// Between two test pushes to one device, in seconds.
 const TEST_INTERVAL_SECONDS: u64 = 30;
@@ -29,7 +29,7 @@ pub(crate) async fn handle(
         .database
         .submit("test_device", move |tx| {
             Box::pin(async move {
-                devices::use_challenge(tx, &owner.answered, &limits).await??;
+                challenges::use_challenge(tx, &owner.answered, &limits).await??;
                 let device = devices::of_owner(tx, node_id, device_id).await?.ok_or(DeviceError::NotFound)?;
                 let next_at = devices::tested_at(tx, device_id).await? + TEST_INTERVAL_SECONDS;
                 if now_unix < next_at {
@@ -40,7 +40,7 @@ pub(crate) async fn handle(
             })
         })
         .await?;
-    let (verdict, answered_ms) = state.inner.waker.test(&device.target).await;
+    let (verdict, answered_ms) = state.inner.waker.test(&device).await;
     tracing::info!(%node_id, device = %device_id, %verdict, answered_ms, "a test push");
     if matches!(verdict, Verdict::TokenDead(_)) {
         state

@@ -1,0 +1,60 @@
+//! Challenges that were answered, until they expire: none is answered twice.
+
+use storage::{StorageError, Tx};
+
+use super::devices::DeviceLimits;
+
+/// The most used challenges that one registration tidies away.
+const TIDIED_CHALLENGES_MAX: u32 = 100;
+
+/// A challenge that a node has answered with its signature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// The challenge.
+    pub challenge: Vec<u8>,
+    /// When it expires, in seconds since 1970.
+    pub expires_at: u64,
+    /// Now, in seconds since 1970.
+    pub now_unix: u64,
+}
+
+/// Why an answered challenge is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ChallengeRefused {
+    /// It was answered before.
+    #[error("the challenge was used before: ask for a new one")]
+    Used,
+    /// [`DeviceLimits::used_challenges_max`]
+    #[error("too many challenges were answered in the last minutes: try again in a minute")]
+    TooMany,
+}
+
+/// Uses a challenge up. `Ok(Err(..))` if that cannot be.
+///
+/// # Errors
+/// When the database fails.
+pub async fn use_challenge(
+    tx: &mut Tx,
+    answered: &Answered,
+    limits: &DeviceLimits,
+) -> Result<Result<(), ChallengeRefused>, StorageError> {
+    let now = storage::Value::try_from(answered.now_unix)?;
+    tx.execute(
+        "DELETE FROM used_challenge WHERE challenge IN \
+         (SELECT challenge FROM used_challenge WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)",
+        &[now, TIDIED_CHALLENGES_MAX.into()],
+    )
+    .await?;
+    let used_before =
+        tx.fetch_one("SELECT COUNT(*) AS used FROM used_challenge", &[]).await?.get_u64("used")?;
+    if used_before >= u64::from(limits.used_challenges_max) {
+        return Ok(Err(ChallengeRefused::TooMany));
+    }
+    let used = tx
+        .execute(
+            "INSERT INTO used_challenge (challenge, expires_at) VALUES ($1, $2) ON CONFLICT (challenge) DO NOTHING",
+            &[(&answered.challenge).into(), storage::Value::try_from(answered.expires_at)?],
+        )
+        .await?;
+    Ok(if used == 0 { Err(ChallengeRefused::Used) } else { Ok(()) })
+}

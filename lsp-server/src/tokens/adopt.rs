@@ -1,0 +1,102 @@
+//! Taking the keys into use: what is in plain, or sealed with an earlier key, is sealed with the current one.
+
+use storage::{Database, StorageError};
+
+use super::{TokenKeys, open};
+use crate::error::ServerError;
+use crate::store::StoreError;
+use crate::store::devices::{self, DeviceId};
+use crate::store::token_keys::{self, Unsealed, UnsealedToken};
+
+/// Rows that one transaction seals.
+const SEALED_AT_ONCE_MAX: u32 = 200;
+
+/// What was done before the keys could be used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Adopted {
+    /// Tokens that were sealed with the current key.
+    pub sealed: u64,
+    /// Devices whose token could not be opened, and that were forgotten: their phones register again.
+    pub forgotten: u64,
+}
+
+/// Reads or makes the keys for `database`, and seals what is not sealed with the current one. Before anybody is served.
+///
+/// A crash in the midst of it costs nothing: the next start goes on.
+///
+/// # Errors
+/// When a key is missing, the file cannot be used, or the database fails.
+pub async fn adopt(
+    database: &Database,
+    path: &std::path::Path,
+    now_unix: u64,
+) -> Result<(TokenKeys, Adopted), ServerError> {
+    let used = database.read("token_keys", |tx| Box::pin(token_keys::used(tx))).await?;
+    let keys = open(path, &used)?;
+    let current = keys.current_id();
+    let has_plain = database.read("plain_tokens", |tx| Box::pin(token_keys::has_plain(tx))).await?;
+    if used != [current] {
+        let begun =
+            database.submit("begin_token_key", move |tx| Box::pin(token_keys::begin(tx, current, now_unix)));
+        begun.await?;
+    }
+    let mut adopted = Adopted::default();
+    if has_plain || used.iter().any(|key_id| *key_id != current) {
+        if has_plain {
+            erase_deleted(database, true).await?;
+        }
+        seal_all(database, &keys, &mut adopted).await?;
+        if has_plain {
+            erase_deleted(database, false).await?;
+        }
+        database.submit("end_token_keys", move |tx| Box::pin(token_keys::keep_only(tx, current))).await?;
+        tracing::info!(key = %current, sealed = adopted.sealed, forgotten = adopted.forgotten, "push tokens were sealed");
+    }
+    Ok((keys, adopted))
+}
+
+async fn erase_deleted(database: &Database, erase: bool) -> Result<(), StorageError> {
+    database.submit("erase_deleted", move |tx| Box::pin(token_keys::erase_deleted(tx, erase))).await
+}
+
+async fn seal_all(database: &Database, keys: &TokenKeys, adopted: &mut Adopted) -> Result<(), StoreError> {
+    let (current, mut after) = (keys.current_id(), None::<DeviceId>);
+    loop {
+        let batch = database
+            .read("unsealed_tokens", move |tx| {
+                Box::pin(token_keys::unsealed(tx, current, after, SEALED_AT_ONCE_MAX))
+            })
+            .await?;
+        let Some(last) = batch.last() else { return Ok(()) };
+        after = Some(last.device_id);
+        let sealed: Vec<_> = batch.iter().map(|device| (device.device_id, reseal(keys, device))).collect();
+        let forgotten = sealed.iter().filter(|(_, sealed)| sealed.is_none()).count() as u64;
+        adopted.sealed += sealed.len() as u64 - forgotten;
+        adopted.forgotten += forgotten;
+        database
+            .submit("seal_tokens", move |tx| {
+                Box::pin(async move {
+                    for (device_id, sealed) in sealed {
+                        match sealed {
+                            Some(token) => token_keys::reseal(tx, device_id, &token).await?,
+                            None => {
+                                tracing::error!(device = %device_id, "a device's token cannot be opened: it is forgotten");
+                                devices::remove(tx, device_id).await?;
+                            }
+                        }
+                    }
+                    Ok::<_, StorageError>(())
+                })
+            })
+            .await?;
+    }
+}
+
+fn reseal(keys: &TokenKeys, device: &Unsealed) -> Option<super::SealedToken> {
+    let Unsealed { device_id, node_id, kind, token } = device;
+    let token = match token {
+        UnsealedToken::Plain(token) => token.clone(),
+        UnsealedToken::Old(sealed) => keys.open(*device_id, sealed).ok()?,
+    };
+    Some(keys.seal(*device_id, node_id, *kind, &token))
+}
