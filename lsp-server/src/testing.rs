@@ -11,9 +11,15 @@ use axum::http::header::RETRY_AFTER;
 use axum::response::IntoResponse;
 use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
 use futures::future::{BoxFuture, FutureExt};
+use lightning::ln::channelmanager::InterceptId;
+use lightning::ln::types::ChannelId;
+use lightning::types::payment::PaymentHash;
 use node::{ChainTrouble, NodeError};
 use notifier::{Ambient, GatewayKind, PushTarget, UrlClient, UrlClientConfig, WebhookGateway};
-use protocol::units::BlockHeight;
+use protocol::api::admin::HoldDetail;
+use protocol::hold::{Hold, HoldStateTag, HoldTerms, Part, PartState};
+use protocol::ids::PidHash;
+use protocol::units::{BlockHeight, Msat};
 use storage::{Database, DatabaseUrl};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
@@ -81,6 +87,30 @@ impl TestDatabase {
             })
             .await
     }
+}
+
+/// A hold with a part that is held, as operators see it.
+pub(crate) fn hold_detail() -> HoldDetail {
+    let terms = HoldTerms {
+        payer: public(1),
+        pid_hash: PidHash([7; 32]),
+        payment_hashes: vec![PaymentHash([1; 32])],
+        deadline: BlockHeight(900),
+    };
+    let part = Part {
+        intercept_id: InterceptId([1; 32]),
+        payment_hash: PaymentHash([1; 32]),
+        inbound_channel_id: ChannelId([9; 32]),
+        inbound_htlc_id: 5,
+        inbound_amount: Msat(1_100),
+        outbound_amount: Msat(1_000),
+        inbound_expiry: None,
+        outgoing_expiry: BlockHeight(1_000),
+        next_hop_scid: 42,
+        state: PartState::Held,
+    };
+    let hold = Hold::from_row(terms, HoldStateTag::Waiting, None, vec![part]).unwrap();
+    HoldDetail::new(&hold, START, true)
 }
 
 /// What the tests' tokens are sealed with.

@@ -118,6 +118,12 @@ pub enum WalletError {
         /// What the LSP says.
         reason: String,
     },
+    /// The LSP refused a request about this wallet's devices or wakes.
+    #[error("the LSP refuses: {reason}")]
+    LspRefused {
+        /// What the LSP says.
+        reason: String,
+    },
     /// The LSP's HTTP API could not be used.
     #[error("the LSP's API at {url} cannot be used: check lsp_api in the config")]
     LspApi {

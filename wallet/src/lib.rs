@@ -14,8 +14,10 @@
 //! Everything that a crash may not forget is in the database; [`Wallet::wake`] picks up what was left, whatever it was. What
 //! happens meanwhile comes as [`Step`]s from [`Wallet::steps`].
 
+mod api;
 mod asks;
 mod config;
+mod devices;
 mod error;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;

@@ -1,20 +1,12 @@
 //! Telling the LSP where this phone can be woken.
 
-use std::time::Duration;
-
-use protocol::api::Problem;
-use protocol::api::public::{
-    ChallengeRequest, ChallengeResponse, DeviceTarget, RegisterDeviceRequest, RegisterDeviceResponse,
-};
+use protocol::api::public::{DeviceTarget, RegisterDeviceRequest, RegisterDeviceResponse};
 use protocol::push::{OpenKey, SealKey};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
+use crate::api::{Api, ApiError};
 use crate::error::WalletError;
 use crate::{Core, Wallet};
-
-/// How long the LSP's API may take to answer.
-const API_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A device that the LSP wakes from now on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -31,13 +23,17 @@ impl Wallet {
     /// [`WalletError::LspApi`] when the LSP's API cannot be used, [`WalletError::Registration`] when it says no.
     pub async fn register(&self, target: DeviceTarget) -> Result<Registered, WalletError> {
         let core = &self.core;
-        let base = core.config.lsp_api.as_deref().ok_or(WalletError::NoLspApi)?.trim_end_matches('/');
-        let api = Api { base, client: client().map_err(|source| api_error(base, source))? };
-        let node_id = core.node.node_id();
-        let challenge: ChallengeResponse = api.post("/v1/challenge", &ChallengeRequest { node_id }).await?;
-        let mut request = RegisterDeviceRequest::new(node_id, challenge.challenge, target);
-        request.signature = core.node.sign(&request.text(&core.config.lsp.node_id))?;
-        let response: RegisterDeviceResponse = api.post("/v1/devices", &request).await?;
+        let api = Api::new(core)?;
+        let asked = async {
+            let mut request = RegisterDeviceRequest::new(core.node.node_id(), api.challenge().await?, target);
+            let text = request.text(&core.config.lsp.node_id);
+            request.signature = core.node.sign(&text).map_err(WalletError::from)?;
+            api.post::<RegisterDeviceResponse>("/v1/devices", &request).await
+        };
+        let response = asked.await.map_err(|error| match error {
+            ApiError::Refused(reason) => WalletError::Registration { reason },
+            ApiError::Other(error) => error,
+        })?;
         storage::crash_point!("device_registered");
         Ok(Registered { device_id: response.device_id })
     }
@@ -52,40 +48,5 @@ impl Wallet {
 impl Core {
     pub(crate) fn push_key(&self) -> OpenKey {
         OpenKey::derive(&self.seed.derive("push", &[]))
-    }
-}
-
-fn client() -> Result<reqwest::Client, reqwest::Error> {
-    reqwest::Client::builder().timeout(API_TIMEOUT).build()
-}
-
-fn api_error(base: &str, source: reqwest::Error) -> WalletError {
-    WalletError::LspApi { url: base.to_owned(), source: source.without_url() }
-}
-
-/// The LSP's public HTTP API.
-struct Api<'a> {
-    base: &'a str,
-    client: reqwest::Client,
-}
-
-impl Api<'_> {
-    async fn post<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        body: &(impl Serialize + Sync),
-    ) -> Result<T, WalletError> {
-        let failed = |source| api_error(self.base, source);
-        let url = format!("{}{path}", self.base);
-        let response = self.client.post(url).json(body).send().await.map_err(failed)?;
-        let status = response.status();
-        if status.is_success() {
-            return response.json().await.map_err(failed);
-        }
-        let reason = match response.json::<Problem>().await {
-            Ok(problem) => problem.detail,
-            Err(_) => format!("it answered {status}"),
-        };
-        Err(WalletError::Registration { reason })
     }
 }

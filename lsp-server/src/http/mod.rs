@@ -2,6 +2,8 @@
 
 pub mod admin;
 mod listener;
+#[cfg(test)]
+mod openapi_tests;
 pub mod problem;
 pub mod public;
 mod serve;

@@ -25,22 +25,27 @@ use crate::wake::WakeReason;
 
 /// `GET /v1/node`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NodeInfo {
     /// The node's public key.
     #[serde(with = "own")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^0[23][0-9a-f]{64}$"))]
     pub node_id: PublicKey,
     /// Its name in the graph.
     pub alias: String,
     /// The chain that it is on.
     #[serde(with = "own")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub network: Network,
     /// The best height that the node has processed.
     pub height: BlockHeight,
     /// bitcoind's best height; absent when it does not answer.
     pub chain_height: Option<BlockHeight>,
     /// Where it takes Lightning connections.
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
     pub listen: Vec<SocketAddr>,
     /// The addresses that others are told.
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
     pub announced_addresses: Vec<SocketAddr>,
     /// Peers connected now.
     pub peers: usize,
@@ -65,6 +70,7 @@ pub struct NodeInfo {
 
 /// What the ordered writer did since the server started. Writes over commits is what one fsync serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DatabaseWork {
     /// Batches committed, each with one fsync.
     pub commits: u64,
@@ -78,6 +84,7 @@ pub struct DatabaseWork {
 
 /// `POST /v1/node/address`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NewAddress {
     /// A fresh on-chain address of the node.
     pub address: String,
@@ -85,10 +92,12 @@ pub struct NewAddress {
 
 /// `POST /v1/node/connect`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ConnectRequest {
     /// The peer's node id.
     #[serde(with = "own")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^0[23][0-9a-f]{64}$"))]
     pub peer: PublicKey,
     /// `host:port`.
     pub address: String,
@@ -96,15 +105,19 @@ pub struct ConnectRequest {
 
 /// `GET /v1/channels`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ChannelView {
     /// LDK's channel id.
     #[serde(with = "hex32")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^[0-9a-f]{64}$"))]
     pub channel_id: ChannelId,
     /// The other end.
     #[serde(with = "own")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^0[23][0-9a-f]{64}$"))]
     pub peer: PublicKey,
     /// The funding output, once it exists.
     #[serde(with = "own_option", default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub funding: Option<OutPoint>,
     /// The real short channel id, once confirmed.
     pub short_channel_id: Option<u64>,
@@ -132,10 +145,12 @@ pub struct ChannelView {
 
 /// `POST /v1/channels`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct OpenChannelRequest {
     /// A connected peer.
     #[serde(with = "own")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^0[23][0-9a-f]{64}$"))]
     pub peer: PublicKey,
     /// Capacity, in satoshi.
     pub capacity_sat: u64,
@@ -149,14 +164,17 @@ pub struct OpenChannelRequest {
 
 /// Answer to [`OpenChannelRequest`]. The funding transaction follows once the peer has accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct OpenChannelResponse {
     /// The temporary id: another one takes its place with the funding.
     #[serde(with = "hex32")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^[0-9a-f]{64}$"))]
     pub channel_id: ChannelId,
 }
 
 /// `POST /v1/channels/{channel_id}/close`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CloseChannelRequest {
     /// Alone, by broadcasting the commitment, instead of together with the peer.
@@ -166,6 +184,7 @@ pub struct CloseChannelRequest {
 
 /// The query of `GET /v1/holds`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::IntoParams))]
 #[serde(deny_unknown_fields)]
 pub struct ListHoldsQuery {
     /// The holds that are over, too.
@@ -175,9 +194,11 @@ pub struct ListHoldsQuery {
 
 /// `GET /v1/holds`: one hold in one line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct HoldSummary {
     /// The node that signed for the hold.
     #[serde(with = "own")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^0[23][0-9a-f]{64}$"))]
     pub payer: PublicKey,
     /// SHA256(pid).
     pub pid_hash: PidHash,
@@ -193,6 +214,7 @@ pub struct HoldSummary {
     pub created_at: u64,
     /// The hashes that are held.
     #[serde(with = "hex32_list")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
     pub payment_hashes: Vec<PaymentHash>,
     /// Parts that ever came.
     pub parts: usize,
@@ -206,6 +228,7 @@ pub struct HoldSummary {
 
 /// `GET /v1/holds/{pid_hash}`: one hold with its parts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct HoldDetail {
     /// The hold.
     pub summary: HoldSummary,
@@ -217,12 +240,15 @@ pub struct HoldDetail {
 
 /// One part of a [`HoldDetail`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PartView {
     /// LDK's name of the HTLC while it is intercepted.
     #[serde(with = "hex32")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^[0-9a-f]{64}$"))]
     pub intercept_id: InterceptId,
     /// The hash that it pays.
     #[serde(with = "hex32")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^[0-9a-f]{64}$"))]
     pub payment_hash: PaymentHash,
     /// Where it stands.
     #[serde(with = "own")]
@@ -232,6 +258,7 @@ pub struct PartView {
     pub cause: Option<FailCause>,
     /// The payer's channel.
     #[serde(with = "hex32")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^[0-9a-f]{64}$"))]
     pub inbound_channel_id: ChannelId,
     /// The HTLC's number on it.
     pub inbound_htlc_id: u64,
@@ -249,6 +276,7 @@ pub struct PartView {
 
 /// `GET /v1/holds/check`: whether the database and LDK agree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct HoldsCheck {
     /// When both were compared, just now, in seconds since 1970.
     pub checked_at: u64,
@@ -264,6 +292,7 @@ pub struct HoldsCheck {
 
 /// How often one kind of difference was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DifferenceCount {
     /// As the metric names it.
     pub kind: String,
@@ -273,6 +302,7 @@ pub struct DifferenceCount {
 
 /// Something that the database and LDK did not agree on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DifferenceView {
     /// As the metric names it.
     pub kind: String,
@@ -286,20 +316,24 @@ pub struct DifferenceView {
 
 /// `POST /v1/holds/release`: unblocks as if the payee had. `Debug` hides the pid.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ReleaseHoldRequest {
     /// The payment id. Nobody releases without it.
     #[serde(with = "hex32")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^[0-9a-f]{64}$"))]
     pub pid: Pid,
 }
 
 /// `GET /v1/devices`: a phone that can be woken. Its push token is never shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DeviceView {
     /// The server's name for it.
     pub device_id: String,
     /// Whose it is.
     #[serde(with = "own")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^0[23][0-9a-f]{64}$"))]
     pub node_id: PublicKey,
     /// The push gateway that serves it.
     pub platform: String,
@@ -309,14 +343,17 @@ pub struct DeviceView {
 
 /// `GET /v1/mailbox`: a message that waits for an offline peer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct MailboxView {
     /// The server's name for it; later ones are larger.
     pub message_id: i64,
     /// Whom it waits for.
     #[serde(with = "own")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^0[23][0-9a-f]{64}$"))]
     pub recipient: PublicKey,
     /// The peer that delivered it, which proves nothing about who wrote it.
     #[serde(with = "own_option", default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub previous_hop: Option<PublicKey>,
     /// Its length.
     pub bytes: u64,
@@ -326,12 +363,14 @@ pub struct MailboxView {
 
 /// `GET /v1/wakes`: one open reason for one phone to come online.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct WakeView {
     /// The opaque id that its pushes carry; absent before the first one.
     #[serde(default)]
     pub wake_id: Option<String>,
     /// Who is woken.
     #[serde(with = "own")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^0[23][0-9a-f]{64}$"))]
     pub node_id: PublicKey,
     /// Why.
     #[serde(with = "own")]

@@ -41,11 +41,13 @@ coded_enum! {
 
 /// `GET /v1/wakes/{id}` of the admin API, and `GET /v1/wakes` of the public one: one wake, and every push that was tried for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct WakeRecord {
     /// The opaque id that its pushes carry; none before the first one.
     pub wake_id: Option<String>,
     /// Who is woken.
     #[serde(with = "own")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^0[23][0-9a-f]{64}$"))]
     pub node_id: PublicKey,
     /// Why.
     #[serde(with = "own")]
@@ -72,6 +74,7 @@ pub struct WakeRecord {
 
 /// One push to one device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PushRecord {
     /// The server's name for the device, which may be gone.
     pub device_id: String,

@@ -4,6 +4,8 @@ pub mod admin;
 pub mod ledger;
 pub mod owner;
 pub mod public;
+#[cfg(feature = "openapi")]
+mod schema;
 mod text;
 
 pub use admin::{HoldDetail, HoldSummary, PartView};
@@ -15,6 +17,7 @@ pub const PROBLEM_CONTENT_TYPE: &str = "application/problem+json";
 
 /// An error answer (RFC 9457).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Problem {
     /// Which kind of problem: a stable name, for programs.
     #[serde(rename = "type")]

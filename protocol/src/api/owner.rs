@@ -85,6 +85,7 @@ impl FromStr for Authorization {
 
 /// `GET /v1/devices`: a node's own devices.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct OwnDevices {
     /// The latest registration last.
     pub devices: Vec<OwnDevice>,
@@ -92,6 +93,7 @@ pub struct OwnDevices {
 
 /// One device, as its owner sees it. The token is never shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct OwnDevice {
     /// The server's name for it.
     pub device_id: String,
@@ -105,6 +107,7 @@ pub struct OwnDevice {
 
 /// `PUT /v1/devices/{device_id}`: the platform has given the app another token. `Debug` hides it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RefreshDeviceRequest {
     /// As in a registration.
@@ -149,6 +152,7 @@ impl fmt::Debug for RefreshDeviceRequest {
 
 /// `POST /v1/devices/{device_id}/test`: what the provider said to a test push.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TestPushResponse {
     /// `accepted`, `retry`, `token_dead`, `configuration` or `bad_payload`.
     pub verdict: String,

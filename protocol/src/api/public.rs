@@ -10,9 +10,11 @@ use super::text::own;
 
 /// `GET /v1/lsp`: whom a device registers with, and what may be registered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LspInfo {
     /// The LSP's node id: part of what is signed.
     #[serde(with = "own")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^0[23][0-9a-f]{64}$"))]
     pub node_id: PublicKey,
     /// The push platforms that it serves.
     pub platforms: Vec<String>,
@@ -20,15 +22,18 @@ pub struct LspInfo {
 
 /// `POST /v1/challenge`: the first step of a registration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ChallengeRequest {
     /// The node that will sign.
     #[serde(with = "own")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^0[23][0-9a-f]{64}$"))]
     pub node_id: PublicKey,
 }
 
 /// Answer to [`ChallengeRequest`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ChallengeResponse {
     /// To be signed once, within [`registration_text`].
     pub challenge: String,
@@ -38,10 +43,12 @@ pub struct ChallengeResponse {
 
 /// `POST /v1/devices`: where the phone of a node can be woken. `Debug` hides the token.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RegisterDeviceRequest {
     /// The node that signs, and that is woken.
     #[serde(with = "own")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^0[23][0-9a-f]{64}$"))]
     pub node_id: PublicKey,
     /// From [`ChallengeResponse`].
     pub challenge: String,
@@ -127,6 +134,7 @@ impl std::fmt::Debug for DeviceTarget {
 
 /// Answer to [`RegisterDeviceRequest`]: 201, or 200 if the device was registered before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RegisterDeviceResponse {
     /// The server's name for the device; the same for each registration of one token.
     pub device_id: String,
@@ -136,6 +144,7 @@ pub struct RegisterDeviceResponse {
 
 /// `GET /health` and `GET /ready`: 200 if all is well, 503 if not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct HealthResponse {
     /// Whether all checks passed.
     pub ok: bool,
@@ -145,6 +154,7 @@ pub struct HealthResponse {
 
 /// One check of a [`HealthResponse`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct HealthCheck {
     /// What was checked.
     pub name: String,

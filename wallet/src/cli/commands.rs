@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use bitcoin::secp256k1::PublicKey;
 use hex::FromHex;
 use lightning_types::payment::PaymentHash;
-use protocol::api::public::DeviceTarget;
 use protocol::units::Msat;
 use serde_json::{Value, json};
 use wallet::{
@@ -13,6 +12,7 @@ use wallet::{
     Wallet,
 };
 
+use super::devices::{self, DevicesCommand, Target};
 use super::error::CliError;
 use super::output::sat;
 
@@ -79,27 +79,15 @@ pub(super) enum Command {
         ordinary: bool,
     },
     /// Tell the LSP where this phone can be woken.
-    #[command(group = clap::ArgGroup::new("where").required(true).args(["webhook", "token"]))]
     Register {
-        /// URL that gets a POST: short for `--platform webhook --token URL`.
-        #[arg(long, conflicts_with_all = ["platform", "topic", "environment"])]
-        webhook: Option<String>,
-        /// The push service.
-        #[arg(long, value_parser = ["apns", "fcm", "unifiedpush", "webhook"], requires = "token")]
-        platform: Option<String>,
-        /// What the push service knows this phone by: device token, registration token, endpoint, URL.
-        #[arg(long, requires = "platform")]
-        token: Option<String>,
-        /// With apns, the app's bundle id; not needed if the LSP pushes to one app.
-        #[arg(long)]
-        topic: Option<String>,
-        /// With apns, where the token is from.
-        #[arg(long, value_parser = ["production", "sandbox"])]
-        environment: Option<String>,
-        /// Have pushes sealed to this wallet's key, so that no push service can read them.
-        #[arg(long)]
-        sealed: bool,
+        #[command(flatten)]
+        target: Target,
     },
+    /// Where the LSP wakes this wallet.
+    #[command(subcommand)]
+    Devices(DevicesCommand),
+    /// The LSP's newest reasons to wake this wallet: why the phone did or did not ring.
+    Wakes,
     /// Do everything that waits, and end when nothing is left: what a push starts.
     Wake {
         /// What the push said.
@@ -134,9 +122,12 @@ fn payment_hash(text: &str) -> Result<PaymentHash, String> {
 }
 
 impl Command {
-    /// What only reads the wallet stays offline.
+    /// What only reads the wallet, or asks the LSP's HTTP API, needs no node.
     pub(super) fn needs_network(&self) -> bool {
-        !matches!(self, Self::Info | Self::Address | Self::Balance | Self::Channels)
+        !matches!(
+            self,
+            Self::Info | Self::Address | Self::Balance | Self::Channels | Self::Devices(_) | Self::Wakes
+        )
     }
 
     /// What prints one answer prints nothing else.
@@ -187,18 +178,13 @@ impl Command {
                 }
                 Ok(Outcome::Nothing)
             }
-            Self::Register { webhook, platform, token, topic, environment, sealed } => {
-                // The arguments' rules leave either the one or the other two.
-                let (platform, token) = match webhook {
-                    Some(url) => ("webhook".to_owned(), url),
-                    None => (platform.unwrap_or_default(), token.unwrap_or_default()),
-                };
-                let seal_key = sealed.then(|| wallet.push_seal_key().to_string());
-                let target = DeviceTarget { platform, token, topic, environment, seal_key };
-                let registered = wallet.register(target).await?;
+            Self::Register { target } => {
+                let registered = wallet.register(target.of(wallet)).await?;
                 let text = format!("registered as {}", registered.device_id);
                 Ok(answer(json!(registered), text))
             }
+            Self::Devices(command) => devices::run(wallet, command).await,
+            Self::Wakes => devices::wakes(wallet).await,
             Self::Wake { push, timeout_secs } => {
                 let limits = WakeLimits { total: Duration::from_secs(timeout_secs), ..WakeLimits::default() };
                 match push {
@@ -220,7 +206,7 @@ impl Command {
     }
 }
 
-fn answer(json: Value, text: String) -> Outcome {
+pub(super) fn answer(json: Value, text: String) -> Outcome {
     Outcome::Answer { json, text }
 }
 

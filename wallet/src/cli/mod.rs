@@ -2,6 +2,7 @@
 
 mod commands;
 mod config;
+mod devices;
 mod error;
 mod init;
 mod output;

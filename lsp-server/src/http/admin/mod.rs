@@ -8,6 +8,7 @@ mod error;
 mod holds;
 mod mailbox;
 mod node;
+mod openapi;
 mod socket;
 mod wakes;
 
@@ -17,10 +18,13 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
 use tokio::sync::Semaphore;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 pub use error::AdminError;
+pub use openapi::document;
 pub use socket::bind;
 
 use crate::limits::{self, ServerLimit};
@@ -35,24 +39,30 @@ const LISTED_MAX: u32 = 1_000;
 /// Requests under way at once.
 const REQUESTS_MAX: usize = 64;
 
-/// Every endpoint.
+/// Every endpoint, each with its part of the document.
+fn routes() -> OpenApiRouter<Arc<Server>> {
+    OpenApiRouter::with_openapi(openapi::Document::openapi())
+        .routes(routes!(openapi::handle))
+        .routes(routes!(node::info::handle))
+        .routes(routes!(node::address::handle))
+        .routes(routes!(node::connect::handle))
+        .routes(routes!(channels::list::handle, channels::open::handle))
+        .routes(routes!(channels::close::handle))
+        .routes(routes!(holds::list::handle))
+        .routes(routes!(holds::check::handle))
+        .routes(routes!(holds::release::handle))
+        .routes(routes!(holds::show::handle))
+        .routes(routes!(holds::cancel::handle))
+        .routes(routes!(devices::list::handle))
+        .routes(routes!(devices::remove::handle))
+        .routes(routes!(mailbox::handle))
+        .routes(routes!(wakes::list::handle))
+        .routes(routes!(wakes::show::handle))
+}
+
+/// The admin API's routes.
 pub fn router(server: Arc<Server>) -> Router {
-    Router::new()
-        .route("/v1/node", get(node::info::handle))
-        .route("/v1/node/address", post(node::address::handle))
-        .route("/v1/node/connect", post(node::connect::handle))
-        .route("/v1/channels", get(channels::list::handle).post(channels::open::handle))
-        .route("/v1/channels/{channel_id}/close", post(channels::close::handle))
-        .route("/v1/holds", get(holds::list::handle))
-        .route("/v1/holds/check", get(holds::check::handle))
-        .route("/v1/holds/release", post(holds::release::handle))
-        .route("/v1/holds/{pid_hash}", get(holds::show::handle))
-        .route("/v1/holds/{pid_hash}/cancel", post(holds::cancel::handle))
-        .route("/v1/devices", get(devices::list::handle))
-        .route("/v1/devices/{device_id}", delete(devices::remove::handle))
-        .route("/v1/mailbox", get(mailbox::handle))
-        .route("/v1/wakes", get(wakes::list::handle))
-        .route("/v1/wakes/{id}", get(wakes::show::handle))
+    Router::from(routes())
         .fallback(async || AdminError::UnknownPath)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(from_fn_with_state(Arc::new(Semaphore::new(REQUESTS_MAX)), bounded))

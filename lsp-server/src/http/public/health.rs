@@ -16,6 +16,16 @@ const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// 200 while the database can be read and has not failed for good. On anything else, restarting the process is the thing
 /// to do. While the database cannot be written it is not, and the check says in its detail what is.
+#[utoipa::path(
+    get,
+    path = "/health",
+    operation_id = "health",
+    tag = "monitoring",
+    responses(
+        (status = 200, description = "The process is worth keeping", body = HealthResponse),
+        (status = 503, description = "The database cannot be read, or has failed for good: restart the process", body = HealthResponse),
+    ),
+)]
 pub(super) async fn handle(State(state): State<PublicState>) -> (StatusCode, Json<HealthResponse>) {
     let mut check = database(&state.inner.database).await;
     if check.ok {

@@ -9,6 +9,7 @@ mod challenges;
 mod devices;
 mod health;
 mod info;
+mod openapi;
 mod owner;
 mod ready;
 #[cfg(test)]
@@ -23,13 +24,17 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
-use axum::routing::{get, post, put};
 use bitcoin::secp256k1::PublicKey;
 use futures::future::BoxFuture;
 use node::{ChainTrouble, Node, NodeError};
 use protocol::units::BlockHeight;
 use storage::Database;
 use tokio::sync::Semaphore;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub use self::openapi::document;
 
 use self::challenges::Challenges;
 use self::ready::ChainView;
@@ -127,17 +132,23 @@ impl PublicState {
     }
 }
 
+/// Every endpoint, each with its part of the document.
+fn routes() -> OpenApiRouter<PublicState> {
+    OpenApiRouter::with_openapi(openapi::Document::openapi())
+        .routes(routes!(health::handle))
+        .routes(routes!(ready::handle))
+        .routes(routes!(openapi::handle))
+        .routes(routes!(info::handle))
+        .routes(routes!(challenge::handle))
+        .routes(routes!(devices::list::handle, devices::register::handle))
+        .routes(routes!(devices::refresh::handle, devices::remove::handle))
+        .routes(routes!(devices::test::handle))
+        .routes(routes!(wakes::handle))
+}
+
 /// The public API's routes.
 pub fn router(state: PublicState) -> Router {
-    Router::new()
-        .route("/health", get(health::handle))
-        .route("/ready", get(ready::handle))
-        .route("/v1/lsp", get(info::handle))
-        .route("/v1/challenge", post(challenge::handle))
-        .route("/v1/devices", get(devices::list::handle).post(devices::register::handle))
-        .route("/v1/devices/{device_id}", put(devices::refresh::handle).delete(devices::remove::handle))
-        .route("/v1/devices/{device_id}/test", post(devices::test::handle))
-        .route("/v1/wakes", get(wakes::handle))
+    Router::from(routes())
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

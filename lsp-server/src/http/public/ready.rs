@@ -28,6 +28,16 @@ pub(super) struct ChainView {
 
 /// 200 while the database works and can be written, bitcoind answers, the node is level with it, and what it says can be
 /// relied on.
+#[utoipa::path(
+    get,
+    path = "/ready",
+    operation_id = "ready",
+    tag = "monitoring",
+    responses(
+        (status = 200, description = "Phones can be served", body = HealthResponse),
+        (status = 503, description = "They cannot: the checks say why", body = HealthResponse),
+    ),
+)]
 pub(super) async fn handle(State(state): State<PublicState>) -> (StatusCode, Json<HealthResponse>) {
     let database = health::database(&state.inner.database).await;
     let chain_height = chain_height(&state).await;

@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::http::openapi_tests::Conformity;
 use crate::store::wakes::{self, NewWake};
 use crate::testing::{
     FakeNode, Receiver, START, TestClock, TestDatabase, gateway, public, secret, token_keys,
@@ -35,11 +36,15 @@ struct Api {
     client: reqwest::Client,
     base: String,
     task: JoinHandle<()>,
+    conformity: Conformity,
 }
 
 impl Drop for Api {
     fn drop(&mut self) {
         self.task.abort();
+        if !std::thread::panicking() {
+            self.conformity.assert();
+        }
     }
 }
 
@@ -63,9 +68,12 @@ impl Api {
         );
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        let task = tokio::spawn(async move { axum::serve(listener, router(state)).await.unwrap() });
+        // Whatever a test asks is as the document says.
+        let conformity = Conformity::default();
+        let app = conformity.watch(router(state));
+        let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { db, node, clock, waker, client, base, task }
+        Self { db, node, clock, waker, client, base, task, conformity }
     }
 
     async fn post(&self, path: &str, body: &impl Serialize) -> reqwest::Response {
@@ -344,4 +352,12 @@ async fn ready_is_level_with_the_chain() {
     api.clock.advance(2);
     *api.node.chain_trouble.lock().unwrap() = Some(ChainTrouble::Stalled);
     assert_eq!(ready().await, ["chain"]);
+}
+
+#[tokio::test]
+async fn the_document_is_served() {
+    let api = Api::start().await;
+    let answer = api.get("/v1/openapi.json").await;
+    assert_eq!(answer.headers()[header::CONTENT_TYPE], "application/json");
+    assert_eq!(answer.text().await.unwrap(), document());
 }

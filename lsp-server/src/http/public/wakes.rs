@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
+use protocol::api::Problem;
 use protocol::api::ledger::WakeRecord;
 use protocol::api::owner::OwnerAction;
 
@@ -16,6 +17,17 @@ use crate::store::wakes::ledger::{self, Which};
 const WAKES_MAX: u32 = 50;
 
 /// The node's own wakes, the newest first: why its phone did or did not ring.
+#[utoipa::path(
+    get,
+    path = "/v1/wakes",
+    operation_id = "list_wakes",
+    tag = "devices",
+    responses(
+        (status = 200, description = "The node's newest wakes, the newest first", body = Vec<WakeRecord>),
+        (status = "default", description = "Refused, with the reason and the remedy", body = Problem, content_type = "application/problem+json"),
+    ),
+    security(("node_signature" = [])),
+)]
 pub(super) async fn handle(
     State(state): State<PublicState>,
     headers: HeaderMap,

@@ -1,5 +1,6 @@
 //! `POST /v1/channels/{channel_id}/close`
 
+use protocol::api::Problem;
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
@@ -12,6 +13,18 @@ use crate::http::admin::error::{AdminError, Body};
 use crate::server::Server;
 
 /// Closes a channel, together with its peer or alone.
+#[utoipa::path(
+    post,
+    path = "/v1/channels/{channel_id}/close",
+    operation_id = "close_channel",
+    tag = "channels",
+    params(("channel_id" = String, Path, description = "LDK's channel id: 64 hex digits")),
+    request_body = CloseChannelRequest,
+    responses(
+        (status = 202, description = "It is being closed"),
+        (status = "default", description = "Refused, with the reason and the remedy", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
 pub(crate) async fn handle(
     State(server): State<Arc<Server>>,
     Path(channel_id): Path<String>,

@@ -1,5 +1,6 @@
 //! `GET /v1/channels`
 
+use protocol::api::Problem;
 use std::sync::Arc;
 
 use axum::Json;
@@ -10,6 +11,16 @@ use protocol::api::admin::ChannelView;
 use crate::server::Server;
 
 /// Every channel.
+#[utoipa::path(
+    get,
+    path = "/v1/channels",
+    operation_id = "list_channels",
+    tag = "channels",
+    responses(
+        (status = 200, description = "Every channel", body = Vec<ChannelView>),
+        (status = "default", description = "Refused, with the reason and the remedy", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
 pub(crate) async fn handle(State(server): State<Arc<Server>>) -> Json<Vec<ChannelView>> {
     Json(server.node().channels().into_iter().map(view).collect())
 }

@@ -1,5 +1,6 @@
 //! `POST /v1/channels`
 
+use protocol::api::Problem;
 use std::sync::Arc;
 
 use axum::Json;
@@ -11,6 +12,17 @@ use crate::http::admin::error::{AdminError, Body};
 use crate::server::Server;
 
 /// Asks a connected peer for a channel.
+#[utoipa::path(
+    post,
+    path = "/v1/channels",
+    operation_id = "open_channel",
+    tag = "channels",
+    request_body = OpenChannelRequest,
+    responses(
+        (status = 201, description = "The peer was asked", body = OpenChannelResponse),
+        (status = "default", description = "Refused, with the reason and the remedy", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
 pub(crate) async fn handle(
     State(server): State<Arc<Server>>,
     Body(request): Body<OpenChannelRequest>,

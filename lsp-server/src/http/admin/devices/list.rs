@@ -1,5 +1,6 @@
 //! `GET /v1/devices`
 
+use protocol::api::Problem;
 use std::sync::Arc;
 
 use axum::Json;
@@ -12,6 +13,16 @@ use crate::server::Server;
 use crate::store::devices::{self, Device};
 
 /// The devices, the latest registration first.
+#[utoipa::path(
+    get,
+    path = "/v1/devices",
+    operation_id = "list_devices",
+    tag = "devices",
+    responses(
+        (status = 200, description = "Devices, the latest registration first", body = Vec<DeviceView>),
+        (status = "default", description = "Refused, with the reason and the remedy", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
 pub(crate) async fn handle(State(server): State<Arc<Server>>) -> Result<Json<Vec<DeviceView>>, AdminError> {
     let devices =
         server.database().read("admin_devices", |tx| Box::pin(devices::list(tx, LISTED_MAX))).await?;

@@ -1,5 +1,6 @@
 //! `DELETE /v1/devices/{device_id}`
 
+use protocol::api::Problem;
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
@@ -10,6 +11,17 @@ use crate::server::Server;
 use crate::store::devices::{self, DeviceId};
 
 /// Forgets a device. Its phone may register again.
+#[utoipa::path(
+    delete,
+    path = "/v1/devices/{device_id}",
+    operation_id = "remove_device",
+    tag = "devices",
+    params(("device_id" = String, Path, description = "The server's name for the device: 32 hex digits")),
+    responses(
+        (status = 204, description = "Forgotten"),
+        (status = "default", description = "Refused, with the reason and the remedy", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
 pub(crate) async fn handle(
     State(server): State<Arc<Server>>,
     Path(device_id): Path<String>,

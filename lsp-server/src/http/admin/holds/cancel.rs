@@ -1,5 +1,6 @@
 //! `POST /v1/holds/{pid_hash}/cancel`
 
+use protocol::api::Problem;
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
@@ -10,6 +11,17 @@ use crate::http::admin::error::AdminError;
 use crate::server::Server;
 
 /// Fails a hold back to its payer, unless it is released already.
+#[utoipa::path(
+    post,
+    path = "/v1/holds/{pid_hash}/cancel",
+    operation_id = "cancel_hold",
+    tag = "holds",
+    params(("pid_hash" = String, Path, description = "SHA256 of the payment id: 64 hex digits")),
+    responses(
+        (status = 204, description = "It is failed back"),
+        (status = "default", description = "Refused, with the reason and the remedy", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
 pub(crate) async fn handle(
     State(server): State<Arc<Server>>,
     Path(pid_hash): Path<String>,

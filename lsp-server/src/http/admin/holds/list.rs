@@ -1,5 +1,6 @@
 //! `GET /v1/holds`
 
+use protocol::api::Problem;
 use std::sync::Arc;
 
 use axum::Json;
@@ -11,6 +12,17 @@ use crate::http::admin::error::AdminError;
 use crate::server::Server;
 
 /// The live holds; with `ended=true` those that are over too.
+#[utoipa::path(
+    get,
+    path = "/v1/holds",
+    operation_id = "list_holds",
+    tag = "holds",
+    params(ListHoldsQuery),
+    responses(
+        (status = 200, description = "Holds, the newest first", body = Vec<HoldSummary>),
+        (status = "default", description = "Refused, with the reason and the remedy", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
 pub(crate) async fn handle(
     State(server): State<Arc<Server>>,
     query: Result<Query<ListHoldsQuery>, QueryRejection>,

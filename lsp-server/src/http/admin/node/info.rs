@@ -1,5 +1,6 @@
 //! `GET /v1/node`
 
+use protocol::api::Problem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,16 @@ use crate::server::Server;
 const CHAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Who the node is and how it does. Answers without bitcoind too.
+#[utoipa::path(
+    get,
+    path = "/v1/node",
+    operation_id = "node_info",
+    tag = "node",
+    responses(
+        (status = 200, description = "Who the node is and how it does", body = NodeInfo),
+        (status = "default", description = "Refused, with the reason and the remedy", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
 pub(crate) async fn handle(State(server): State<Arc<Server>>) -> Json<NodeInfo> {
     let node = server.node();
     let config = node.config();

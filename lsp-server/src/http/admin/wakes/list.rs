@@ -1,5 +1,6 @@
 //! `GET /v1/wakes`
 
+use protocol::api::Problem;
 use std::sync::Arc;
 
 use axum::Json;
@@ -13,6 +14,16 @@ use crate::server::Server;
 use crate::store::wakes::{self, WakeRow};
 
 /// The open wakes, in order of arrival.
+#[utoipa::path(
+    get,
+    path = "/v1/wakes",
+    operation_id = "list_wakes",
+    tag = "wakes",
+    responses(
+        (status = 200, description = "Open wakes, in order of arrival", body = Vec<WakeView>),
+        (status = "default", description = "Refused, with the reason and the remedy", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
 pub(crate) async fn handle(State(server): State<Arc<Server>>) -> Result<Json<Vec<WakeView>>, AdminError> {
     let wakes =
         server.database().read("admin_wakes", |tx| Box::pin(wakes::list_open(tx, LISTED_MAX))).await?;

@@ -1,5 +1,6 @@
 //! `GET /v1/wakes/{id}`
 
+use protocol::api::Problem;
 use std::sync::Arc;
 
 use axum::Json;
@@ -15,6 +16,17 @@ use crate::store::wakes::ledger::{self, Which};
 const WAKES_MAX: u32 = 50;
 
 /// One wake by the id that its pushes carry, or the newest wakes of a node: why its phone did or did not ring.
+#[utoipa::path(
+    get,
+    path = "/v1/wakes/{id}",
+    operation_id = "show_wake",
+    tag = "wakes",
+    params(("id" = String, Path, description = "The id that a wake's pushes carry (32 hex digits), or a node id")),
+    responses(
+        (status = 200, description = "The wake with all its pushes, or the newest wakes of the node", body = Vec<WakeRecord>),
+        (status = "default", description = "Refused, with the reason and the remedy", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
 pub(crate) async fn handle(
     State(server): State<Arc<Server>>,
     Path(id): Path<String>,

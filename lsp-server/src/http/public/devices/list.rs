@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
+use protocol::api::Problem;
 use protocol::api::owner::{OwnDevice, OwnDevices, OwnerAction};
 
 use super::DeviceError;
@@ -12,6 +13,17 @@ use crate::store::challenges;
 use crate::store::devices::{self, Device};
 
 /// The node's own devices.
+#[utoipa::path(
+    get,
+    path = "/v1/devices",
+    operation_id = "list_devices",
+    tag = "devices",
+    responses(
+        (status = 200, description = "The node's devices", body = OwnDevices),
+        (status = "default", description = "Refused, with the reason and the remedy", body = Problem, content_type = "application/problem+json"),
+    ),
+    security(("node_signature" = [])),
+)]
 pub(crate) async fn handle(
     State(state): State<PublicState>,
     headers: HeaderMap,

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
+use protocol::api::Problem;
 use protocol::api::owner::{OwnerAction, RefreshDeviceRequest, refresh_subject};
 use protocol::api::public::RegisterDeviceResponse;
 
@@ -14,6 +15,19 @@ use crate::store::{challenges, devices, wakes};
 
 /// Gives a device of the node's another token; its id stays. Answers once that is on disk; what waits for the node is pushed
 /// at once.
+#[utoipa::path(
+    put,
+    path = "/v1/devices/{device_id}",
+    operation_id = "refresh_device",
+    tag = "devices",
+    params(("device_id" = String, Path, description = "The server's name for the device: 32 hex digits")),
+    request_body = RefreshDeviceRequest,
+    responses(
+        (status = 200, description = "The device has another token, and that is on disk", body = RegisterDeviceResponse),
+        (status = "default", description = "Refused, with the reason and the remedy", body = Problem, content_type = "application/problem+json"),
+    ),
+    security(("node_signature" = [])),
+)]
 pub(crate) async fn handle(
     State(state): State<PublicState>,
     Path(id): Path<String>,

@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use lightning::util::message_signing;
+use protocol::api::Problem;
 use protocol::api::public::{RegisterDeviceRequest, RegisterDeviceResponse};
 use storage::StorageError;
 
@@ -69,6 +70,18 @@ impl IntoResponse for RegisterDeviceError {
 }
 
 /// Registers where a node's phone can be woken. Answers once that is on disk; what waits for the node is pushed at once.
+#[utoipa::path(
+    post,
+    path = "/v1/devices",
+    operation_id = "register_device",
+    tag = "devices",
+    request_body = RegisterDeviceRequest,
+    responses(
+        (status = 201, description = "Registered, and on disk", body = RegisterDeviceResponse),
+        (status = 200, description = "It was registered before, and keeps its name", body = RegisterDeviceResponse),
+        (status = "default", description = "Refused, with the reason and the remedy", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
 pub(crate) async fn handle(
     State(state): State<PublicState>,
     Body(request): Body<RegisterDeviceRequest>,

@@ -2,6 +2,7 @@
 
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
+use protocol::api::Problem;
 use protocol::api::owner::OwnerAction;
 
 use super::{DeviceError, device_id};
@@ -10,6 +11,18 @@ use crate::http::public::owner::authorize;
 use crate::store::{challenges, devices};
 
 /// Forgets a device of the node's. Answers once that is on disk.
+#[utoipa::path(
+    delete,
+    path = "/v1/devices/{device_id}",
+    operation_id = "remove_device",
+    tag = "devices",
+    params(("device_id" = String, Path, description = "The server's name for the device: 32 hex digits")),
+    responses(
+        (status = 204, description = "Forgotten, and on disk"),
+        (status = "default", description = "Refused, with the reason and the remedy", body = Problem, content_type = "application/problem+json"),
+    ),
+    security(("node_signature" = [])),
+)]
 pub(crate) async fn handle(
     State(state): State<PublicState>,
     Path(id): Path<String>,

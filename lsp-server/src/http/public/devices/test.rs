@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use notifier::Verdict;
+use protocol::api::Problem;
 use protocol::api::owner::{OwnerAction, TestPushResponse};
 
 use super::{DeviceError, device_id};
@@ -15,6 +16,18 @@ use crate::store::{challenges, devices};
 const TEST_INTERVAL_SECONDS: u64 = 30;
 
 /// Pushes to a device of the node's now, and says what its provider said. The push has the reason `test`.
+#[utoipa::path(
+    post,
+    path = "/v1/devices/{device_id}/test",
+    operation_id = "test_device",
+    tag = "devices",
+    params(("device_id" = String, Path, description = "The server's name for the device: 32 hex digits")),
+    responses(
+        (status = 200, description = "What the provider said", body = TestPushResponse),
+        (status = "default", description = "Refused, with the reason and the remedy", body = Problem, content_type = "application/problem+json"),
+    ),
+    security(("node_signature" = [])),
+)]
 pub(crate) async fn handle(
     State(state): State<PublicState>,
     Path(id): Path<String>,
