@@ -1,13 +1,15 @@
 //! Peers: connecting, staying connected, and what they support.
 
 use std::collections::HashSet;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::ln::msgs::SocketAddress;
 use lightning::routing::gossip::NodeId;
-use tokio::net::lookup_host;
+use tokio::net::{TcpStream, lookup_host};
 
 use crate::Node;
 use crate::config::{RECONNECT_INTERVAL, Role};
@@ -15,8 +17,18 @@ use crate::error::NodeError;
 use crate::limits::NodeLimit;
 use crate::onion::supports_lightning_rod;
 
+/// How long an address may take to answer.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Where addresses of peers that should stay connected are kept.
 const PEERS: (&str, &str) = ("node", "peers");
+
+/// A connection as LDK takes it, and that sends what it is given at once: a message that follows another one would otherwise
+/// wait for the other side's delayed acknowledgement, 40 ms for each step of a payment.
+pub(crate) fn at_once(stream: TcpStream) -> io::Result<std::net::TcpStream> {
+    stream.set_nodelay(true)?;
+    stream.into_std()
+}
 
 impl Node {
     /// Connects to `peer` at `host:port`, and keeps the address so that a peer with a channel is connected again after a
@@ -46,8 +58,10 @@ impl Node {
 
     /// True once the peer completed its `init`.
     async fn dial_socket(&self, peer: PublicKey, address: SocketAddr) -> bool {
-        let connecting = lightning_net_tokio::connect_outbound(self.peer_manager.clone(), peer, address);
-        let Some(connection) = connecting.await else { return false };
+        let connecting = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address));
+        let Ok(Ok(stream)) = connecting.await else { return false };
+        let Ok(stream) = at_once(stream) else { return false };
+        let connection = lightning_net_tokio::setup_outbound(self.peer_manager.clone(), peer, stream);
         let mut connection = Box::pin(connection);
         loop {
             if self.is_connected(peer) {
@@ -56,7 +70,7 @@ impl Node {
             }
             tokio::select! {
                 () = &mut connection => return false,
-                () = tokio::time::sleep(std::time::Duration::from_millis(10)) => {},
+                () = tokio::time::sleep(Duration::from_millis(10)) => {},
             }
         }
     }

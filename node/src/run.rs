@@ -22,6 +22,7 @@ use crate::error::NodeError;
 use crate::handler::NodeHandler;
 use crate::kv::NodeKv;
 use crate::logger::LdkLogger;
+use crate::peers::at_once;
 use crate::{Node, PendingRun};
 
 /// How often a phone looks for HTLCs that LDK would still wait with.
@@ -120,7 +121,7 @@ impl Node {
 
     /// LDK ends a connection whose handshake takes longer than a few seconds.
     fn take(&self, stream: TcpStream, place: Place) {
-        match stream.into_std() {
+        match at_once(stream) {
             Ok(stream) => {
                 let connection = lightning_net_tokio::setup_inbound(self.peer_manager.clone(), stream);
                 tokio::spawn(async move {

@@ -20,6 +20,12 @@ use crate::ldk::{ChannelManager, Gossip, NetworkGraph};
 /// Updates kept at once: one per channel that is being announced.
 const KEPT_UPDATES_MAX: usize = 64;
 
+/// A bit of `message_flags`.
+const DONT_FORWARD: u8 = 1 << 1;
+
+/// A bit of `channel_flags`: which of the channel's two nodes speaks.
+const OF_NODE_2: u8 = 1;
+
 /// LDK's gossip, with a memory for updates that come a moment too early.
 pub(crate) struct KeptUpdates {
     inner: Arc<Gossip>,
@@ -38,6 +44,10 @@ impl KeptUpdates {
     }
 
     fn keep_if_own(&self, peer: PublicKey, update: &ChannelUpdate) {
+        let us = self.channel_manager.get_our_node_id();
+        if !is_for_all(update) || !is_of(peer, us, update) {
+            return;
+        }
         let scid = update.contents.short_channel_id;
         let channels = self.channel_manager.list_channels_with_counterparty(&peer);
         if !channels.iter().any(|details| details.is_announced && details.short_channel_id == Some(scid)) {
@@ -70,6 +80,17 @@ impl KeptUpdates {
             })
             .collect()
     }
+}
+
+/// Neither kept in a graph nor told to others if not, by BOLT 7 (`dont_forward`).
+fn is_for_all(update: &ChannelUpdate) -> bool {
+    update.contents.message_flags & DONT_FORWARD == 0
+}
+
+/// A peer also sends our own update back as soon as it has it: that one must not take the place of the peer's.
+fn is_of(peer: PublicKey, us: PublicKey, update: &ChannelUpdate) -> bool {
+    let is_of_node_1 = update.contents.channel_flags & OF_NODE_2 == 0;
+    is_of_node_1 == (NodeId::from_pubkey(&peer) < NodeId::from_pubkey(&us))
 }
 
 impl RoutingMessageHandler for KeptUpdates {
@@ -173,5 +194,52 @@ impl BaseMessageHandler for KeptUpdates {
 
     fn peer_connected(&self, their_node_id: PublicKey, msg: &Init, inbound: bool) -> Result<(), ()> {
         self.inner.peer_connected(their_node_id, msg, inbound)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bitcoin::Network;
+    use bitcoin::constants::ChainHash;
+    use bitcoin::secp256k1::ecdsa::Signature;
+    use bitcoin::secp256k1::{Secp256k1, SecretKey};
+    use lightning::ln::msgs::UnsignedChannelUpdate;
+
+    use super::*;
+
+    fn update(message_flags: u8, channel_flags: u8) -> ChannelUpdate {
+        let contents = UnsignedChannelUpdate {
+            chain_hash: ChainHash::using_genesis_block(Network::Regtest),
+            short_channel_id: 1,
+            timestamp: 1,
+            message_flags,
+            channel_flags,
+            cltv_expiry_delta: 0,
+            htlc_minimum_msat: 0,
+            htlc_maximum_msat: 0,
+            fee_base_msat: 0,
+            fee_proportional_millionths: 0,
+            excess_data: Vec::new(),
+        };
+        ChannelUpdate { signature: Signature::from_compact(&[1; 64]).unwrap(), contents }
+    }
+
+    #[test]
+    fn only_the_peers_own_update_for_everybody_is_kept() {
+        let key = |byte| SecretKey::from_slice(&[byte; 32]).unwrap().public_key(&Secp256k1::new());
+        let mut nodes = [key(1), key(2)];
+        nodes.sort();
+        let [node_1, node_2] = nodes;
+        for (flags, peer, us, is_peers) in [
+            (0, node_1, node_2, true),
+            (1, node_1, node_2, false),
+            (0, node_2, node_1, false),
+            (1, node_2, node_1, true),
+            (0b11, node_2, node_1, true),
+        ] {
+            assert_eq!(is_of(peer, us, &update(1, flags)), is_peers, "{flags}");
+        }
+        assert!(is_for_all(&update(0b01, 0)));
+        assert!(!is_for_all(&update(0b11, 0)));
     }
 }
