@@ -32,6 +32,9 @@ pub enum TroubleKind {
 }
 
 impl TroubleKind {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Full, Self::ReadOnly, Self::Locked, Self::Io, Self::Gone];
+
     /// A short name for metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -25,6 +25,10 @@ macro_rules! table {
 
 const RECONCILE_BOUNDS: &[f64] = &[0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0];
 
+const PUSH_BOUNDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+const CONNECT_BOUNDS: &[f64] = &[1.0, 2.0, 3.0, 5.0, 10.0, 15.0, 30.0, 60.0, 300.0, 3600.0];
+
 table! {
     /// Writes of any kind that wait for the database's writer.
     DATABASE_QUEUED_WRITES: "lightning_rod_database_queued_writes", Kind::Gauge, Count, [];
@@ -38,6 +42,8 @@ table! {
     UNKNOWN_UNBLOCKS: "lightning_rod_unknown_unblocks_total", Kind::Counter, Count, [];
     /// Bytes of the values of LDK's and the on-chain wallet's writes.
     DATABASE_KV_BYTES: "lightning_rod_database_kv_bytes_total", Kind::Counter, Bytes, [];
+    /// 1 for what keeps the database from being written, else 0.
+    DATABASE_TROUBLE: "lightning_rod_database_trouble", Kind::Gauge, Count, ["kind"];
     /// 1 for what is wrong with the chain source, else 0.
     CHAIN_TROUBLE: "lightning_rod_chain_trouble", Kind::Gauge, Count, ["kind"];
     /// Heights: what this node has processed (node), bitcoind's tip (bitcoind), and what deadlines are judged by (cautious).
@@ -62,4 +68,16 @@ table! {
     BLOCKS_TO_DEADLINE: "lightning_rod_blocks_to_deadline", Kind::Gauge, Count, [];
     /// Blocks until LDK closes the channel of a phone that does not come; +Inf if it waits for none.
     BLOCKS_TO_CLOSE: "lightning_rod_blocks_to_close", Kind::Gauge, Count, [];
+    /// Pushes that a provider answered, or did not in time, by its verdict: accepted, retry, token_dead, configuration, bad_payload.
+    PUSHES: "lightning_rod_pushes_total", Kind::Counter, Count, ["platform", "verdict"];
+    /// How long a provider took to answer a push.
+    PUSH_ANSWER_SECONDS: "lightning_rod_push_answer_seconds", Kind::Histogram(PUSH_BOUNDS), Seconds, ["platform"];
+    /// How long after its latest push a phone connected.
+    WAKE_TO_CONNECT_SECONDS: "lightning_rod_wake_to_connect_seconds", Kind::Histogram(CONNECT_BOUNDS), Seconds, [];
+    /// How long the wake has been due that is due longest; 0 if none is. A wake is pushed as soon as it is due.
+    OLDEST_DUE_WAKE_SECONDS: "lightning_rod_oldest_due_wake_seconds", Kind::Gauge, Seconds, [];
+    /// Devices that phones have registered.
+    DEVICES: "lightning_rod_devices", Kind::Gauge, Count, ["platform"];
+    /// Devices that were forgotten because their provider said that they are gone.
+    DEAD_DEVICES: "lightning_rod_dead_devices_total", Kind::Counter, Count, ["platform"];
 }

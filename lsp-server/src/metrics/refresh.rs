@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use node::{ChainTrouble, Node};
+use notifier::GatewayKind;
 use protocol::hold::{HoldStateTag, PartStateTag};
-use storage::{Database, StorageError};
+use storage::{Database, StorageError, TroubleKind};
 
 use super::names;
 use crate::clock::Clock;
 use crate::store::ages::{self, Unfinished};
+use crate::store::devices;
 
 /// How often the database's counts and the chain's state are copied.
 pub const DATABASE_REFRESH_INTERVAL: Duration = Duration::from_secs(1);
@@ -58,6 +60,10 @@ fn copy_database(database: &Database) {
     names::DATABASE_WRITES.set_total(stats.kv_writes, &[("what", "kv_write")]);
     names::DATABASE_WRITES.set_total(stats.kv_removes, &[("what", "kv_remove")]);
     names::DATABASE_KV_BYTES.set_total(stats.kv_bytes, &[]);
+    let trouble = database.trouble().map(|trouble| trouble.kind());
+    for kind in TroubleKind::ALL {
+        names::DATABASE_TROUBLE.set(f64::from(u8::from(trouble == Some(kind))), &[("kind", kind.as_str())]);
+    }
 }
 
 fn copy_chain(node: &Node, now_unix: u64) {
@@ -78,12 +84,14 @@ fn copy_chain(node: &Node, now_unix: u64) {
 
 async fn count_rows(database: &Database, node: &Node, now_unix: u64) -> Result<(), StorageError> {
     let height = node.cautious_height();
-    let (unfinished, deadline) = database
+    let (unfinished, deadline, due_since, devices) = database
         .read("unfinished", move |tx| {
             Box::pin(async move {
                 Ok::<_, StorageError>((
                     ages::unfinished(tx).await?,
                     ages::nearest_deadline(tx, height).await?,
+                    ages::oldest_due_wake(tx, now_unix).await?,
+                    devices::count_by_platform(tx).await?,
                 ))
             })
         })
@@ -109,6 +117,12 @@ async fn count_rows(database: &Database, node: &Node, now_unix: u64) -> Result<(
     }
     let blocks = deadline.map_or(f64::INFINITY, |deadline| height.blocks_until(deadline).into());
     names::BLOCKS_TO_DEADLINE.set(blocks, &[]);
+    let overdue = due_since.map_or(0, |since| now_unix.saturating_sub(since));
+    names::OLDEST_DUE_WAKE_SECONDS.set(overdue as f64, &[]);
+    for platform in GatewayKind::ALL.map(GatewayKind::as_str) {
+        let devices = devices.get(platform).copied().unwrap_or(0);
+        names::DEVICES.set(devices as f64, &[("platform", platform)]);
+    }
     Ok(())
 }
 

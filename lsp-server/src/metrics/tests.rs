@@ -101,3 +101,111 @@ fn a_second_server_in_the_process_shares_the_first_ones_recorder() {
         assert!(text.contains("# HELP lightning_rod_database_kv_bytes_total Bytes of the values"), "{text}");
     }
 }
+
+fn operations(file: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operations").join(file)).unwrap()
+}
+
+/// The metrics that a PromQL expression names. Histograms are named by their series.
+fn named_in(expression: &str) -> Vec<&'static Metric> {
+    let is_of_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    expression
+        .match_indices(PREFIX)
+        .map(|(at, _)| {
+            let name: String = expression[at..].chars().take_while(|c| is_of_name(*c)).collect();
+            let found = names::ALL.iter().find(|metric| match metric.kind {
+                Kind::Histogram(_) => ["_bucket", "_sum", "_count"]
+                    .iter()
+                    .any(|series| name.strip_suffix(series) == Some(metric.name)),
+                Kind::Counter | Kind::Gauge => name == metric.name,
+            });
+            found.unwrap_or_else(|| panic!("{name} in {expression} is no metric"))
+        })
+        .collect()
+}
+
+/// The words before `=`, `=~` and `!=` in braces, and those in `by (...)`.
+fn labels_in(expression: &str) -> Vec<String> {
+    let mut labels = Vec::new();
+    for (part, opening) in [("{", '{'), ("by (", '(')] {
+        for (at, _) in expression.match_indices(part) {
+            let closing = if opening == '{' { '}' } else { ')' };
+            let inside = expression[at + part.len()..].split(closing).next().unwrap();
+            labels.extend(
+                inside.split(',').map(|matcher| matcher.split(['=', '!']).next().unwrap().trim().to_owned()),
+            );
+        }
+    }
+    labels
+}
+
+fn check_expression(expression: &str) -> Vec<&'static Metric> {
+    let metrics = named_in(expression);
+    assert!(!metrics.is_empty(), "{expression} names no metric");
+    for label in labels_in(expression) {
+        let is_known = ["instance", "le"].contains(&label.as_str())
+            || metrics.iter().any(|metric| metric.labels.contains(&label.as_str()));
+        assert!(is_known, "{expression}: no metric in it has the label {label}");
+    }
+    metrics
+}
+
+fn expressions_of(value: &serde_json::Value, found: &mut Vec<String>) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            found.extend(fields.get("expr").and_then(serde_json::Value::as_str).map(str::to_owned));
+            fields.values().for_each(|field| expressions_of(field, found));
+        }
+        serde_json::Value::Array(items) => items.iter().for_each(|item| expressions_of(item, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_dashboard_shows_every_metric_and_no_other() {
+    let dashboard: serde_json::Value = serde_json::from_str(&operations("dashboard.json")).unwrap();
+    let mut expressions = Vec::new();
+    expressions_of(&dashboard, &mut expressions);
+    let shown: BTreeSet<_> = expressions
+        .iter()
+        .flat_map(|expression| check_expression(expression))
+        .map(|metric| metric.name)
+        .collect();
+    let all: BTreeSet<_> = names::ALL.iter().map(|metric| metric.name).collect();
+    assert_eq!(shown, all);
+}
+
+#[test]
+fn alerts_name_only_what_there_is_and_are_all_documented() {
+    let rules = operations("alerts.yaml");
+    let docs =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operations.md")).unwrap();
+    let mut alerts = 0;
+    for rule in rules.split("- alert: ").skip(1) {
+        alerts += 1;
+        let name = rule.lines().next().unwrap();
+        let field = |field: &str| {
+            let line = rule.lines().find_map(|line| line.trim().strip_prefix(field));
+            line.unwrap_or_else(|| panic!("{name} has no {field}")).trim().to_owned()
+        };
+        let expression = rule.split("expr: >-").nth(1).and_then(|rest| rest.split("for:").next()).unwrap();
+        check_expression(expression.trim());
+        assert!(docs.contains(&format!("| `{name}` | {} |", field("severity:"))), "{name} is not documented");
+        assert!(!field("summary:").is_empty() && !field("description:").is_empty());
+    }
+    assert_eq!(docs.matches("| `LightningRod").count(), alerts, "an alert is documented that is not there");
+}
+
+#[test]
+fn an_expression_with_a_wrong_name_or_label_is_noticed() {
+    for wrong in [
+        "rate(lightning_rod_pushs_total[5m])",
+        "lightning_rod_reconcile_seconds",
+        "lightning_rod_holds{kind=\"waiting\"}",
+        "sum by (row) (lightning_rod_holds)",
+        "up == 0",
+    ] {
+        let checked = std::panic::catch_unwind(|| check_expression(wrong));
+        assert!(checked.is_err(), "{wrong} passes");
+    }
+}

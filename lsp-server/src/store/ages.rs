@@ -90,3 +90,17 @@ pub async fn nearest_deadline(
         .await?;
     Ok(row.opt_u32("deadline")?.map(BlockHeight))
 }
+
+/// Since when the wake has been due that is due longest, in seconds since 1970.
+///
+/// # Errors
+/// When the database fails.
+pub async fn oldest_due_wake(tx: &mut ReadTx, now_unix: u64) -> Result<Option<u64>, StorageError> {
+    let row = tx
+        .fetch_one(
+            "SELECT MIN(due_at) AS due_at FROM wake WHERE state = 'open' AND due_at <= $1 AND expires_at > $1",
+            &[now_unix.try_into()?],
+        )
+        .await?;
+    row.opt_u64("due_at")
+}

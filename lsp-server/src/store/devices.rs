@@ -1,5 +1,6 @@
 //! Devices that can be woken. Their tokens are sealed: [`crate::tokens`] has the key.
 
+mod census;
 #[cfg(test)]
 mod tests;
 
@@ -11,6 +12,8 @@ use hex::{DisplayHex, FromHex};
 use notifier::{ApnsEnvironment, GatewayKind};
 use protocol::push::SealKey;
 use storage::{ReadTx, Row, StorageError, Tx, values};
+
+pub use census::count_by_platform;
 
 use super::StoreError;
 use super::challenges::{Answered, ChallengeRefused, use_challenge};

@@ -16,6 +16,7 @@ use storage::{Commit, StorageError};
 
 use super::Waker;
 use crate::limits::{self, ServerLimit};
+use crate::metrics::names;
 use crate::store::StoreError;
 use crate::store::wakes::{self, Claim, ClaimedWake, DueWake, PendingPush, PushOutcome};
 
@@ -232,6 +233,7 @@ impl Waker {
         storage::crash_point!("wake_claimed");
         let outcomes = join_all(wake.pushes.iter().map(|push| self.push_one(&wake, push))).await;
         storage::crash_point!("wake_pushed");
+        outcomes.iter().for_each(count);
         let now_unix = self.clock.now_unix();
         let recorded = self.database.submit("finish_wake", move |tx| {
             Box::pin(async move { wakes::finish(tx, &wake, &outcomes, now_unix).await })
@@ -270,6 +272,16 @@ impl Waker {
             Ok(content) => self.push_to(push.device(), &content.collapsing_as(self.collapse_id(wake))).await,
             Err(error) => Verdict::BadPayload(error.to_string().into()),
         }
+    }
+}
+
+fn count(outcome: &PushOutcome) {
+    let platform = ("platform", outcome.push.target().kind.as_str());
+    names::PUSHES.add(1, &[platform, ("verdict", outcome.verdict.as_str())]);
+    let answered = Duration::from_millis(outcome.answered_ms);
+    names::PUSH_ANSWER_SECONDS.record(answered.as_secs_f64(), &[platform]);
+    if matches!(outcome.verdict, Verdict::TokenDead(_)) {
+        names::DEAD_DEVICES.add(1, &[platform]);
     }
 }
 

@@ -19,6 +19,7 @@ use storage::Database;
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
+use crate::metrics::names;
 use crate::store::devices::Device;
 use crate::store::wakes;
 use crate::tokens::{OpenError, TokenKeys};
@@ -146,6 +147,7 @@ impl Waker {
         drop(self.database.submit("acknowledge_wakes", move |tx| {
             Box::pin(async move {
                 if let Some(seconds) = wakes::acknowledge(tx, peer, now_unix).await? {
+                    names::WAKE_TO_CONNECT_SECONDS.record(seconds as f64, &[]);
                     tracing::info!(%peer, seconds, "a woken phone is here");
                 }
                 Ok::<_, storage::StorageError>(())
