@@ -276,7 +276,7 @@ impl Waker {
 }
 
 fn count(outcome: &PushOutcome) {
-    let platform = ("platform", outcome.push.target().kind.as_str());
+    let platform = ("platform", outcome.push.device().target.kind.as_str());
     names::PUSHES.add(1, &[platform, ("verdict", outcome.verdict.as_str())]);
     let answered = Duration::from_millis(outcome.answered_ms);
     names::PUSH_ANSWER_SECONDS.record(answered.as_secs_f64(), &[platform]);

@@ -157,11 +157,15 @@ impl Bitcoind {
 
     async fn mine_for(&self, address: &str, blocks: u32) -> Result<(), Failure> {
         let mined: Vec<String> = self.call("generatetoaddress", json!([blocks, address])).await?;
-        if mined.len() == blocks as usize {
-            Ok(())
-        } else {
-            Err(Failure::wrong(format!("{} blocks were mined instead of {blocks}", mined.len())))
+        if mined.len() != blocks as usize {
+            return Err(Failure::wrong(format!("{} blocks were mined instead of {blocks}", mined.len())));
         }
+        self.wait_for_wallet().await
+    }
+
+    /// The wallet hears of blocks and transactions a moment later, and has fewer coins until then.
+    async fn wait_for_wallet(&self) -> Result<(), Failure> {
+        self.call::<Value>("syncwithvalidationinterfacequeue", json!([])).await.map(drop)
     }
 
     /// Mines one block whose time is `seconds` after the latest one's. Later blocks go on from there.
@@ -185,7 +189,8 @@ impl Bitcoind {
     pub async fn send(&self, address: &str, amount_sat: u64) -> Result<(), Failure> {
         let whole = amount_sat / 100_000_000;
         let amount = format!("{whole}.{:08}", amount_sat % 100_000_000);
-        self.call::<String>("sendtoaddress", json!([address, amount])).await.map(|_| ())
+        self.call::<String>("sendtoaddress", json!([address, amount])).await?;
+        self.wait_for_wallet().await
     }
 
     /// A fresh address of the miner's wallet.
