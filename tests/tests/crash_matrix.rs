@@ -1,6 +1,6 @@
 //! The short form of the crash matrix. `cargo xtask crash` runs the whole one.
 
-use tests::crash::{Options, run};
+use tests::crash::{Options, run, spoil_one_thing_after_the_other};
 use tests::failure::TestResult;
 
 /// Rounds in which everybody is killed at a random moment.
@@ -17,6 +17,8 @@ async fn no_crash_of_anybody_loses_a_payment() -> TestResult {
         whole: false,
         point: None,
         role: None,
+        story: None,
+        every: false,
         random_only: false,
         random: RANDOM,
         seed: SEED,
@@ -25,5 +27,12 @@ async fn no_crash_of_anybody_loses_a_payment() -> TestResult {
     let report = run(&options).await?;
     println!("{report}");
     assert!(report.is_good(), "{report}");
+    Ok(())
+}
+
+/// A matrix whose checks see nothing would pass, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_checks_see_what_is_wrong() -> TestResult {
+    spoil_one_thing_after_the_other().await?;
     Ok(())
 }

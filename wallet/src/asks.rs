@@ -71,7 +71,10 @@ impl Core {
         let deadline = Instant::now() + Duration::from_secs(ANSWER_SECS);
         loop {
             let destination = Destination::Node(self.config.lsp.node_id);
-            let wait = match self.node.send(question.clone(), destination, Some(context.clone())) {
+            storage::crash_point!("before_question_sent");
+            let sent = self.node.send(question.clone(), destination, Some(context.clone()));
+            storage::crash_point!("question_sent");
+            let wait = match sent {
                 Ok(()) => REPEAT,
                 Err(error) => {
                     tracing::debug!(%error, "the LSP cannot be asked now");

@@ -1,5 +1,7 @@
 //! What a wallet's owner sees: payments, invoices, and what the LSP says about holds.
 
+use std::collections::HashSet;
+
 use lightning_types::payment::PaymentHash;
 use protocol::ids::PidHash;
 use protocol::units::{BlockHeight, Msat};
@@ -10,6 +12,7 @@ use crate::error::WalletError;
 use crate::step::hex32;
 use crate::store::invoices::{self, Invoice};
 use crate::store::payments::{self, Payment, PaymentKind, PaymentState};
+use crate::store::pending;
 use crate::{Core, Wallet};
 
 /// Everything at once.
@@ -59,6 +62,8 @@ pub struct InvoiceView {
     pub amount_msat: Msat,
     /// `open`, `paid` or `expired`.
     pub state: &'static str,
+    /// A payer says that it pays this one; we said yes, and the payment has not come.
+    pub is_awaited: bool,
     /// What arrived.
     pub paid_msat: Option<Msat>,
     /// Seconds since 1970.
@@ -117,7 +122,7 @@ impl PaymentView {
 }
 
 impl InvoiceView {
-    fn new(invoice: Invoice, now_unix: u64) -> Self {
+    fn new(invoice: Invoice, awaited: &HashSet<PaymentHash>, now_unix: u64) -> Self {
         let state = match invoice.paid {
             Some(_) => "paid",
             None if now_unix >= invoice.expires_at => "expired",
@@ -127,6 +132,7 @@ impl InvoiceView {
             payment_hash: invoice.payment_hash,
             amount_msat: invoice.amount,
             state,
+            is_awaited: awaited.contains(&invoice.payment_hash),
             paid_msat: invoice.paid.map(|(amount, _)| amount),
             expires_at: invoice.expires_at,
             description: invoice.description,
@@ -141,11 +147,12 @@ impl Wallet {
     /// When the database cannot be read, or there is nothing with that hash.
     pub async fn status(&self, payment_hash: Option<PaymentHash>) -> Result<Status, WalletError> {
         let core = &self.core;
-        let (payments, invoices) = core
+        let (payments, invoices, pending) = core
             .database
             .read("status", |tx| {
                 Box::pin(async move {
-                    Ok::<_, WalletError>((payments::list(tx).await?, invoices::list(tx).await?))
+                    let pending = pending::unblocking(tx).await?;
+                    Ok::<_, WalletError>((payments::list(tx).await?, invoices::list(tx).await?, pending))
                 })
             })
             .await?;
@@ -160,9 +167,15 @@ impl Wallet {
             views.push(PaymentView::new(payment, hold));
         }
         let now_unix = core.clock.now_unix();
+        let height = core.node.height();
+        let awaited = pending.iter().filter(|pending| height < pending.deadline);
+        let awaited: HashSet<_> = awaited.map(|pending| pending.payment_hash).collect();
         let mut status = Status {
             payments: views,
-            invoices: invoices.into_iter().map(|invoice| InvoiceView::new(invoice, now_unix)).collect(),
+            invoices: invoices
+                .into_iter()
+                .map(|invoice| InvoiceView::new(invoice, &awaited, now_unix))
+                .collect(),
             unknown_holds: holds.iter().map(HoldView::from).collect(),
             lsp_answered,
         };

@@ -105,6 +105,7 @@ impl Wallet {
         let mut holds = HashMap::new();
         let mut asked_at = None::<Instant>;
         loop {
+            core.withdraw_due().await?;
             let open = core.open_payments().await?;
             if resuming.is_finished() && asked_at.is_none_or(|asked_at| asked_at.elapsed() >= STATUS_INTERVAL)
             {

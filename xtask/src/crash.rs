@@ -13,7 +13,8 @@ use crate::demo;
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Handed to the matrix: `--point NAME` or `--point NAME:N` for one crash point, `--process` lsp_a, lsp_b, payer or
-    /// payee for one process, `--random N` for so many rounds of random kills, `--random-only` for nothing else,
+    /// payee for one process, `--story` main, cancel, refuse, ordinary, expire, late or mpp for one story, `--every` for
+    /// each single time that a point is reached, `--random N` for so many rounds of random kills, `--random-only` for nothing else,
     /// `--seed N` for their moments, `--short` for what the tests run, `--lanes N` for how much happens at once.
     #[arg(allow_hyphen_values = true, value_name = "ARGS")]
     rest: Vec<String>,

@@ -42,6 +42,7 @@ impl Payments {
             .read("pending_due", move |tx| Box::pin(pending::due(tx, now_unix, PENDING_BATCH_MAX)))
             .await?;
         for message in due {
+            storage::crash_point!("before_pending_sent_again");
             self.send_pending(&message);
             storage::crash_point!("pending_sent_again");
             let hold_id = message.hold_id;

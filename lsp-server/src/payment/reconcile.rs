@@ -176,7 +176,9 @@ impl Payments {
             let payer = group.terms.payer;
             let channels = look.payers.entry(payer).or_insert_with(|| self.payer_channels(payer));
             if is_due(&row.hold, height, height_advanced) {
+                storage::crash_point!("before_height_queued");
                 self.step_and_act("height_advanced", Select::Hold(row.hold_id), HoldEvent::HeightAdvanced);
+                storage::crash_point!("height_queued");
             }
             for part in group.parts.iter().filter(|part| part.is_live()) {
                 look.parts.insert(part.intercept_id);

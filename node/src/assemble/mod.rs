@@ -166,9 +166,11 @@ impl Node {
             }
             chain.hold_at(safe);
         }
+        storage::crash_point!("before_chain_caught_up");
         let (header_cache, chain_tip) = synchronize_listeners(chain.clone(), config.network, listeners)
             .await
             .map_err(|error| client.error(error.into_inner()))?;
+        storage::crash_point!("chain_caught_up");
         for (_, (monitor, ..)) in monitor_listeners {
             chain_monitor
                 .load_existing_monitor(monitor.channel_id(), monitor)

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
-use tests::crash::{Options, Role, run};
+use tests::crash::{Options, Role, Story, run};
 
 /// Kills two LSPs and two wallets wherever their work may be half done, and checks that no payment is lost.
 #[derive(Parser)]
@@ -17,6 +17,14 @@ struct Cli {
     /// Only this process dies: lsp_a, lsp_b, payer or payee.
     #[arg(long)]
     process: Option<Role>,
+
+    /// Only this story: main, cancel, refuse, ordinary, expire, late or mpp.
+    #[arg(long)]
+    story: Option<Story>,
+
+    /// Every single time that a point is reached: for `before_commit`, of which there are many in a story, tens of rounds more.
+    #[arg(long)]
+    every: bool,
 
     /// So many more rounds in which everybody is killed at a random moment.
     #[arg(long, default_value_t = 40)]
@@ -48,6 +56,8 @@ async fn main() -> ExitCode {
         whole: !cli.short,
         point: cli.point,
         role: cli.process,
+        story: cli.story,
+        every: cli.every,
         random_only: cli.random_only,
         random: if narrowed { 0 } else { cli.random },
         seed: cli.seed.unwrap_or(now),

@@ -56,8 +56,21 @@ pub(super) async fn check(
     .await
 }
 
-/// A list of what is wrong.
+/// A list of what is wrong. The phones' wallets are started for it.
 pub(super) async fn look(
+    stage: &Stage,
+    setup: &Setup,
+    before: &Before,
+    story: Story,
+    told: &Told,
+) -> Result<Vec<String>, Failure> {
+    let mut wrong = look_at_lsps(stage, setup, before, story, told).await?;
+    wrong.extend(look_at_phones(stage, before, story, told).await?);
+    Ok(wrong)
+}
+
+/// What is wrong at the LSPs, while the phones may sleep.
+pub(super) async fn look_at_lsps(
     stage: &Stage,
     setup: &Setup,
     before: &Before,
@@ -74,6 +87,9 @@ pub(super) async fn look(
         if let Some(line) = log.lines().find(|line| line.contains("panicked at")) {
             wrong.push(format!("{} panicked: {line}", lsp.name()));
         }
+        if let Some(line) = log.lines().find(|line| line.contains("the database and LDK do not agree")) {
+            wrong.push(format!("{}: {line}", lsp.name()));
+        }
         for channel in lsp.channels().await? {
             let htlcs = channel.pending_inbound_htlcs + channel.pending_outbound_htlcs;
             if htlcs > 0 {
@@ -88,6 +104,21 @@ pub(super) async fn look(
     if devices != before.devices {
         wrong.push(format!("the registered phones were {:?} and are {devices:?}", before.devices));
     }
+    let holds = holds_of(stage.payers_lsp(), &told.payment_hash).await?;
+    if story != Story::Ordinary && holds.len() != 1 {
+        // A grant that was acknowledged and forgotten, or a payment that failed for somebody's death, is tried again.
+        wrong.push(format!("the payment took {} holds: {holds:?}", holds.len()));
+    }
+    Ok(wrong)
+}
+
+async fn look_at_phones(
+    stage: &Stage,
+    before: &Before,
+    story: Story,
+    told: &Told,
+) -> Result<Vec<String>, Failure> {
+    let mut wrong = Vec::new();
     let (of_payer, of_payee) =
         tokio::try_join!(status(&stage.payer, &told.payment_hash), status(&stage.payee, &told.payment_hash))?;
     let (payment, invoice) = (&of_payer["payments"][0], &of_payee["invoices"][0]);
@@ -95,13 +126,12 @@ pub(super) async fn look(
     if (payment["state"].as_str(), invoice["state"].as_str()) != (Some(expected.0), Some(expected.1)) {
         wrong.push(format!("the payer says {payment}, the payee {invoice}"));
     }
+    if invoice["is_awaited"].as_bool() != Some(false) {
+        // Its phone would stay awake for a payment that does not come.
+        wrong.push("the payee was not told that the payment was taken back".to_owned());
+    }
     if told.paid && invoice["paid_msat"].as_u64() != Some(told.amount_msat) {
         wrong.push(format!("the payee was not paid what it asked for: {invoice}"));
-    }
-    let holds = holds_of(stage.payers_lsp(), &told.payment_hash).await?;
-    if story != Story::Ordinary && holds.len() != 1 {
-        // A grant that was acknowledged and forgotten, or a payment that failed for somebody's death, is tried again.
-        wrong.push(format!("the payment took {} holds: {holds:?}", holds.len()));
     }
     let is = stage.balances().await?;
     let should = expected_balances(stage, before, story, told).await?;

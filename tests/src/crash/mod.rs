@@ -11,6 +11,7 @@
 mod check;
 mod lane;
 mod plan;
+mod planted;
 mod points;
 mod report;
 mod stories;
@@ -24,6 +25,7 @@ use crate::failure::Failure;
 use lane::{Dooms, Lane, Outcome};
 use plan::{Found, Round, Try};
 
+pub use planted::spoil_one_thing_after_the_other;
 pub use points::{Kind, Role};
 pub use report::Report;
 pub use stories::Story;
@@ -46,6 +48,10 @@ pub struct Options {
     pub point: Option<String>,
     /// Only this process dies.
     pub role: Option<Role>,
+    /// Only this story is told.
+    pub story: Option<Story>,
+    /// In a whole run, every single time that a point is reached, instead of some of them.
+    pub every: bool,
     /// No points, only random moments.
     pub random_only: bool,
     /// Rounds in which everybody who may die is killed at a random moment.
@@ -74,10 +80,11 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 /// When the stories cannot be told even while nobody dies. What fails after that is in the report.
 pub async fn run(options: &Options) -> Result<Report, Failure> {
     let started = Instant::now();
-    let stories = match (options.whole, &options.point) {
-        _ if options.random_only => vec![Story::Main, Story::Mpp],
-        (false, None) => vec![Story::Late, Story::Mpp, Story::Main, Story::Cancel, Story::Ordinary],
-        _ => vec![Story::Main, Story::Cancel, Story::Ordinary, Story::Late, Story::Mpp],
+    let stories = match (options.story, options.random_only) {
+        (Some(story), _) => vec![story],
+        (None, true) => vec![Story::Main, Story::Mpp],
+        // The longest first, since they are told side by side.
+        (None, false) => Story::ALL.into_iter().rev().collect(),
     };
     println!("seed {}; {} stories in which nobody dies", options.seed, stories.len());
     let (found, spare) = discover(stories, options.lanes).await?;

@@ -68,9 +68,7 @@ impl Found {
     /// By the story that is quickest to tell.
     fn story_of(&self, role: Role, point: &str) -> Option<(Story, u32)> {
         let stories = self.0.get(&(role, point.to_owned()))?;
-        [Story::Main, Story::Cancel, Story::Ordinary, Story::Late, Story::Mpp]
-            .into_iter()
-            .find_map(|story| stories.get(&story).map(|times| (story, *times)))
+        Story::ALL.into_iter().find_map(|story| stories.get(&story).map(|times| (story, *times)))
     }
 }
 
@@ -123,7 +121,7 @@ pub(super) fn plan(options: &Options, found: &Found) -> Result<Vec<Round>, Failu
             let before = tries.len();
             for role in roles {
                 if options.whole {
-                    tries.extend(every_time(found, role, &point));
+                    tries.extend(every_time(options, found, role, &point));
                 } else if let Some((story, times)) = found.story_of(role, &point) {
                     tries.push((story, Try::at(role, &[&point])));
                     let commits = COMMITS.iter().filter(|at| point.ends_with("_commit") && **at <= times);
@@ -150,7 +148,9 @@ pub(super) fn plan(options: &Options, found: &Found) -> Result<Vec<Round>, Failu
             tries.push((Story::Main, Try::at(role, &[first, second])));
         }
     }
-    tries.retain(|(_, one)| options.role.is_none_or(|role| role == one.role));
+    tries.retain(|(story, one)| {
+        options.role.is_none_or(|role| role == one.role) && options.story.is_none_or(|only| only == *story)
+    });
     if let Some(point) = &options.point {
         let named =
             |doom: &Doom| matches!(doom, Doom::At(at) if at == point || at.split(':').next() == Some(point));
@@ -158,7 +158,7 @@ pub(super) fn plan(options: &Options, found: &Found) -> Result<Vec<Round>, Failu
         if tries.is_empty() {
             // As it was said: a time that no clean story has.
             let role = options.role.unwrap_or(Role::LspA);
-            tries.push((Story::Main, Try::at(role, &[point])));
+            tries.push((options.story.unwrap_or(Story::Main), Try::at(role, &[point])));
         }
     }
     let mut rounds = pack(tries, options.whole);
@@ -166,17 +166,17 @@ pub(super) fn plan(options: &Options, found: &Found) -> Result<Vec<Round>, Failu
     // The longest first.
     rounds.sort_by_key(|round| match round.story {
         Story::Mpp => 0,
-        Story::Late => 1,
+        Story::Late | Story::Expire => 1,
         _ => 2,
     });
     Ok(rounds)
 }
 
-fn every_time(found: &Found, role: Role, point: &str) -> Vec<(Story, Try)> {
+fn every_time(options: &Options, found: &Found, role: Role, point: &str) -> Vec<(Story, Try)> {
     let Some(stories) = found.0.get(&(role, point.to_owned())) else { return Vec::new() };
     let mut tries = Vec::new();
     for (story, times) in stories {
-        for at in TIMES.into_iter().filter(|at| at <= times) {
+        for at in (1..=*times).filter(|at| options.every || TIMES.contains(at)) {
             // A process that is killed and started before it reaches a point for the N-th time counts anew.
             let must_come = at == 1;
             tries.push((*story, Try { must_come, ..Try::at(role, &[&format!("{point}:{at}")]) }));
@@ -202,10 +202,22 @@ fn pack(tries: Vec<(Story, Try)>, alone: bool) -> Vec<Round> {
 
 fn random_rounds(options: &Options) -> Vec<Round> {
     let mut random = SplitMix(options.seed);
-    let stories = [Story::Main, Story::Cancel, Story::Main, Story::Ordinary, Story::Main, Story::Mpp];
+    let stories = [
+        Story::Main,
+        Story::Cancel,
+        Story::Main,
+        Story::Ordinary,
+        Story::Main,
+        Story::Mpp,
+        Story::Main,
+        Story::Refuse,
+        Story::Main,
+        Story::Expire,
+    ];
     (0..options.random)
         .zip(stories.into_iter().cycle())
         .map(|(_, story)| {
+            let story = options.story.unwrap_or(story);
             let roles = Role::ALL.into_iter().filter(|role| options.role.is_none_or(|only| only == *role));
             let tries = roles
                 .map(|role| {
@@ -255,6 +267,8 @@ mod tests {
             whole: false,
             point: None,
             role: None,
+            story: None,
+            every: false,
             random_only: true,
             random: 3,
             seed,

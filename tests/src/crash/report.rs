@@ -66,7 +66,10 @@ impl Report {
                 let counts = self.survived.entry(point.clone()).or_default();
                 let mut roles = Role::ALL.into_iter().filter(|role| role.kind() == kind);
                 let died = roles.any(|role| counts[role.index()] > 0);
-                let asked_for = options.point.is_none() && options.role.is_none() && !options.random_only;
+                let asked_for = options.point.is_none()
+                    && options.role.is_none()
+                    && options.story.is_none()
+                    && !options.random_only;
                 self.points += 1;
                 if asked_for && !died {
                     self.failures.push(format!("nobody died at {point} of {kind:?} and was well again"));

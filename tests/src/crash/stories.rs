@@ -17,6 +17,8 @@ pub(super) const STORY_TIMEOUT: Duration = Duration::from_secs(120);
 const AMOUNT_MSAT: u64 = 20_000_000;
 /// More than one of the payer's small channels can carry, and less than two.
 const MPP_AMOUNT_MSAT: u64 = 350_000_000;
+/// How long the payer's LSP may hold a payment that nobody takes, in blocks.
+const EXPIRY_HOLD_BLOCKS: u32 = 4;
 /// Longer than an LSP waits before it sends a `payment_pending` again: 10 s, and the pause between two looks.
 const LATE: Duration = Duration::from_secs(20);
 
@@ -31,6 +33,10 @@ pub enum Story {
     Cancel,
     /// A payment with no hold to a payee that sleeps, after its phone was registered again.
     Ordinary,
+    /// The payee refuses a payment that its invoice does not ask for.
+    Refuse,
+    /// The payee never comes: a block passes, and then the deadline.
+    Expire,
     /// As `Main`, with a payee that is out of coverage until the payer's LSP has sent its message again.
     Late,
 }
@@ -43,7 +49,21 @@ impl Story {
             Self::Mpp => "mpp",
             Self::Cancel => "cancel",
             Self::Ordinary => "ordinary",
+            Self::Refuse => "refuse",
+            Self::Expire => "expire",
             Self::Late => "late",
+        }
+    }
+
+    /// Every story, those first that are quickest to tell.
+    pub(super) const ALL: [Self; 7] =
+        [Self::Main, Self::Cancel, Self::Refuse, Self::Ordinary, Self::Expire, Self::Late, Self::Mpp];
+
+    /// Whether the payee has the money in the end; else the payer has it back.
+    pub(super) fn is_paid(self) -> bool {
+        match self {
+            Self::Main | Self::Mpp | Self::Ordinary | Self::Late => true,
+            Self::Cancel | Self::Refuse | Self::Expire => false,
         }
     }
 
@@ -55,6 +75,15 @@ impl Story {
 impl fmt::Display for Story {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+impl std::str::FromStr for Story {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = Self::ALL.into_iter().find(|story| story.as_str() == text);
+        known.ok_or_else(|| format!("expected one of {}", Self::ALL.map(Self::as_str).join(", ")))
     }
 }
 
@@ -107,13 +136,54 @@ async fn tell_undisturbed(story: Story, world: &World<'_>) -> Result<Told, Failu
             insist("to cancel", payer, &["cancel", &payment_hash]).await?;
             payee.enter_coverage();
         }
+        Story::Refuse => {
+            payee.leave_coverage();
+            pay(payer, &invoice, &payment_hash, &[]).await?;
+            lower_invoice(payee).await?;
+            payee.enter_coverage();
+        }
+        Story::Expire => {
+            payee.leave_coverage();
+            let hold_blocks = EXPIRY_HOLD_BLOCKS.to_string();
+            pay(payer, &invoice, &payment_hash, &["--hold-blocks", &hold_blocks]).await?;
+            for blocks in [1, EXPIRY_HOLD_BLOCKS - 1] {
+                world.bitcoind.mine(blocks).await?;
+                world.wait_for_the_lsps(world.bitcoind.height().await?).await?;
+            }
+            world.wait_for_the_end(&payment_hash).await?;
+            payee.enter_coverage();
+        }
     }
     if story == Story::Main {
         // Everybody sees a block in the middle of it.
         world.bitcoind.mine(1).await?;
     }
     world.wait_for_the_end(&payment_hash).await?;
-    Ok(Told { payment_hash, amount_msat, paid: story != Story::Cancel })
+    Ok(Told { payment_hash, amount_msat, paid: story.is_paid() })
+}
+
+/// The payee's wallet remembers each invoice of its as one of a millisatoshi less than what is being paid. So little too much
+/// would be taken (BOLT 4): nothing keeps the wallet from taking it but the no that it has said.
+async fn lower_invoice(payee: &Phone) -> Result<(), Failure> {
+    let failure = |error: storage::StorageError| Failure::wrong(xtask::with_causes(&error));
+    payee
+        .while_off(async |wallet| {
+            let url = storage::DatabaseUrl::Sqlite(wallet.database_path());
+            let database = storage::Database::open(&url, &[]).await.map_err(failure)?;
+            let lowered = database.submit("lower_invoice", |tx| {
+                Box::pin(async move {
+                    let sql = "UPDATE invoice SET amount_msat = amount_msat - 1 WHERE paid_at IS NULL";
+                    tx.execute(sql, &[]).await
+                })
+            });
+            let lowered = lowered.await.map_err(failure);
+            database.close().await;
+            match lowered? {
+                0 => Err(Failure::wrong("the payee has no open invoice")),
+                _ => Ok(()),
+            }
+        })
+        .await
 }
 
 async fn invoice(payee: &Phone, amount_msat: u64) -> Result<(String, String), Failure> {

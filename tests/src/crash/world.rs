@@ -48,6 +48,22 @@ impl World<'_> {
         }
     }
 
+    /// Until both LSPs have seen this block, whoever of them dies at it.
+    pub(super) async fn wait_for_the_lsps(&self, height: u32) -> Result<(), Failure> {
+        wait_until(&format!("both LSPs to be at height {height}"), STORY_TIMEOUT, async || {
+            let heights =
+                async { Ok((self.payers_lsp.info().await?.height, self.payees_lsp.info().await?.height)) };
+            let heights: Result<_, Failure> = heights.await;
+            Ok::<_, Failure>(match heights {
+                Ok((a, b)) if a.0 >= height && b.0 >= height => Seen::Done(()),
+                Ok((a, b)) => Seen::NotYet(format!("{a} and {b}")),
+                // It may be starting.
+                Err(error) => Seen::NotYet(xtask::with_causes(&error)),
+            })
+        })
+        .await
+    }
+
     /// Until no hold is live and no HTLC is left.
     pub(super) async fn wait_for_the_end(&self, payment_hash: &str) -> Result<(), Failure> {
         wait_until(&format!("the payment {payment_hash} to end"), STORY_TIMEOUT, async || {

@@ -269,6 +269,19 @@ impl Phone {
         self.shared.wallet.follow(arguments, seen).await
     }
 
+    /// Does something to its wallet while no process of it runs.
+    ///
+    /// # Errors
+    ///
+    /// What `body` gives.
+    pub async fn while_off<T>(
+        &self,
+        body: impl AsyncFnOnce(&Wallet) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let _turn = self.shared.process.lock().await;
+        body(&self.shared.wallet).await
+    }
+
     /// The user opens the app and keeps it open until [`OpenApp::close`].
     ///
     /// # Errors

@@ -190,7 +190,9 @@ impl Core {
             }
             Err(reason) => {
                 self.answers.forget_one(payment_hash, pid_hash);
+                storage::crash_point!("before_refusal_sent");
                 self.node.reply(reply_to, PaymentRefused { payment_hash, reason }.into())?;
+                storage::crash_point!("refusal_sent");
                 self.emit(Step::Refused { payment_hash, reason: reason.to_string() });
             }
         }
@@ -250,7 +252,9 @@ impl Core {
                 drop(self.database.submit_required("forget_refusals", move |tx| {
                     Box::pin(pending::forget_refusals(tx, payment_hash))
                 }));
+                storage::crash_point!("before_payment_refused");
                 self.node.refuse_payment(payment_hash);
+                storage::crash_point!("payment_refused");
             }
         }
         Ok(())

@@ -37,7 +37,6 @@ impl Wallet {
         let Some(payment) = core.find_payment(payment_hash).await? else {
             return core.cancel_forgotten(payment_hash).await;
         };
-        let payee_was_told = matches!(payment.state, PaymentState::Held | PaymentState::InCare);
         match payment.state {
             PaymentState::Failed => return Ok(Cancelled::Done),
             PaymentState::Settled => return Err(too_late("it is paid")),
@@ -47,13 +46,11 @@ impl Wallet {
         storage::crash_point!("cancel_begun");
         match core.drive(payment_hash, &PayOptions::default()).await {
             Ok(payment) if payment.state == PaymentState::Failed => {
-                if payee_was_told && let Err(error) = core.withdraw_pending(&payment) {
-                    tracing::info!(%error, "the payee is not told that the payment was cancelled");
-                }
-                storage::crash_point!("pending_withdrawn");
+                core.withdraw_due().await?;
                 Ok(Cancelled::Done)
             }
-            Ok(payment) => Err(too_late(payment.state.as_str())),
+            Ok(payment) if payment.state == PaymentState::Settled => Err(too_late("it is paid")),
+            Ok(_) => Err(too_late("the payee has answered")),
             Err(WalletError::TakesTooLong { .. }) => Ok(Cancelled::Underway),
             Err(error) => Err(error),
         }
@@ -87,6 +84,27 @@ pub(super) fn answer(state: HoldStateCode) -> Answer {
 }
 
 impl Core {
+    /// Tells the payees of payments that were taken back. What a payee has yet to be told survives a restart; a message that was
+    /// sent may still get lost.
+    pub(crate) async fn withdraw_due(&self) -> Result<(), WalletError> {
+        let due = self.database.read("withdrawals_due", |tx| Box::pin(payments::withdrawals_due(tx))).await?;
+        for payment in due {
+            let (payment_hash, attempt) = (payment.payment_hash, payment.attempt);
+            storage::crash_point!("before_pending_withdrawn");
+            if let Err(error) = self.withdraw_pending(&payment) {
+                tracing::debug!(%payment_hash, %error, "the payee cannot be told now that it is cancelled");
+                continue;
+            }
+            storage::crash_point!("pending_withdrawn");
+            self.touch();
+            let commit = self.database.submit("set_withdrawn", move |tx| {
+                Box::pin(payments::set_withdrawn(tx, payment_hash, attempt))
+            });
+            commit.await?;
+        }
+        Ok(())
+    }
+
     /// One step of [`Core::drive`]: the LSP is asked to give back what it holds.
     pub(super) async fn cancel_hold(&self, payment: &Payment) -> Result<(), WalletError> {
         let payment_hash = payment.payment_hash;

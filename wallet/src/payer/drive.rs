@@ -23,6 +23,9 @@ use crate::store::payments::{self, Payment, PaymentKind, PaymentState};
 /// How long gossip about the route may be missing.
 const ROUTE_WAIT: Duration = Duration::from_secs(15);
 
+/// How long the LSP may take to see that an earlier attempt's HTLCs have left our channels.
+const EARLIER_WAIT: Duration = Duration::from_secs(5);
+
 /// How long the LSP may take to hold what was paid.
 const HOLD_WAIT: Duration = Duration::from_secs(30);
 
@@ -88,14 +91,22 @@ impl Core {
         if self.node.height() >= requested {
             return self.give_up(payment_hash, "its deadline passed before it began".to_owned()).await;
         }
-        let answer = match self.ask_block(self.pid_hash(payment), payment_hash, requested).await {
-            Ok(answer) => answer,
-            Err(error @ (WalletError::NoAnswer { .. } | WalletError::UnexpectedAnswer)) => {
-                // The LSP may have granted it all the same; a hold that nobody asks for must not catch a later payment.
-                self.give_up(payment_hash, error.to_string()).await?;
-                return Err(error);
+        let patient_until = Instant::now() + EARLIER_WAIT;
+        let answer = loop {
+            match self.ask_block(self.pid_hash(payment), payment_hash, requested).await {
+                Ok(BlockAnswer::Refused { reason: RefusalReason::HashAlreadyHeld, .. })
+                    if payment.attempt > 0 && Instant::now() < patient_until =>
+                {
+                    sleep(POLL).await;
+                }
+                Ok(answer) => break answer,
+                Err(error @ (WalletError::NoAnswer { .. } | WalletError::UnexpectedAnswer)) => {
+                    // The LSP may have granted it all the same; a hold that nobody asks for must not catch a later payment.
+                    self.give_up(payment_hash, error.to_string()).await?;
+                    return Err(error);
+                }
+                Err(error) => return Err(error),
             }
-            Err(error) => return Err(error),
         };
         storage::crash_point!("ack_received");
         match answer {

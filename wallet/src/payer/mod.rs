@@ -157,7 +157,8 @@ impl Core {
         if earlier.is_some_and(|payment| payment.state == PaymentState::Cancelling) {
             self.drive(payment_hash, &PayOptions::default()).await?;
         }
-        Ok(())
+        // The next attempt has another pid.
+        self.withdraw_due().await
     }
 
     /// A payment that failed, as an error.

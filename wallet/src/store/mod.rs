@@ -27,6 +27,11 @@ pub(crate) const MIGRATIONS: MigrationSet = MigrationSet {
             name: "pending",
             sql: include_str!("../../../migrations/sqlite/wallet/0003_pending.sql"),
         },
+        Migration {
+            version: 4,
+            name: "withdrawals",
+            sql: include_str!("../../../migrations/sqlite/wallet/0004_withdrawals.sql"),
+        },
     ],
 };
 

@@ -187,7 +187,8 @@ pub(crate) async fn begin(tx: &mut Tx, new: Payment) -> Result<Begun, StorageErr
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
          ON CONFLICT (payment_hash) DO UPDATE \
          SET attempt = $2, kind = $3, bolt11 = $4, amount_msat = $5, state = $6, requested_deadline = $7, \
-             created_at = $8, deadline = NULL, preimage = NULL, fee_msat = NULL, reason = NULL",
+             created_at = $8, deadline = NULL, preimage = NULL, fee_msat = NULL, reason = NULL, \
+             withdrawal_due = 0",
         &params,
     )
     .await?;
@@ -215,6 +216,29 @@ pub(crate) async fn open(tx: &mut ReadTx) -> Result<Vec<Payment>, StorageError> 
              ORDER BY created_at, payment_hash LIMIT $1",
     )
     .await
+}
+
+/// Payments that came back, and whose payees have yet to be told so.
+pub(crate) async fn withdrawals_due(tx: &mut ReadTx) -> Result<Vec<Payment>, StorageError> {
+    all(
+        tx,
+        "SELECT * FROM payment WHERE withdrawal_due = 1 AND state = 'failed' ORDER BY payment_hash LIMIT $1",
+    )
+    .await
+}
+
+/// The payee was told that this attempt was taken back.
+pub(crate) async fn set_withdrawn(
+    tx: &mut Tx,
+    payment_hash: PaymentHash,
+    attempt: u32,
+) -> Result<(), StorageError> {
+    tx.execute(
+        "UPDATE payment SET withdrawal_due = 0 WHERE payment_hash = $1 AND attempt = $2",
+        &values![payment_hash.0, attempt],
+    )
+    .await?;
+    Ok(())
 }
 
 /// Whether a statement about one payment changed it.
@@ -266,7 +290,7 @@ pub(crate) async fn set_next_attempt(tx: &mut Tx, payment_hash: PaymentHash) -> 
     Ok(())
 }
 
-/// Gives the payment up, unless it has ended.
+/// Gives the payment up, unless it has ended. A payee that may have been told of it is to be told this, too.
 pub(crate) async fn set_cancelling(
     tx: &mut Tx,
     payment_hash: PaymentHash,
@@ -274,7 +298,8 @@ pub(crate) async fn set_cancelling(
 ) -> Result<bool, StorageError> {
     changed(
         tx,
-        "UPDATE payment SET state = 'cancelling', reason = $2 \
+        "UPDATE payment SET state = 'cancelling', reason = $2, \
+             withdrawal_due = CASE WHEN state IN ('held', 'in_care') THEN 1 ELSE withdrawal_due END \
              WHERE payment_hash = $1 AND state NOT IN ('cancelling', 'settled', 'failed')",
         &values![payment_hash.0, reason],
     )
@@ -356,7 +381,7 @@ pub(crate) async fn note_reason(
 pub(crate) async fn set_uncancelled(tx: &mut Tx, payment_hash: PaymentHash) -> Result<bool, StorageError> {
     changed(
         tx,
-        "UPDATE payment SET state = 'in_care', reason = NULL \
+        "UPDATE payment SET state = 'in_care', reason = NULL, withdrawal_due = 0 \
              WHERE payment_hash = $1 AND state = 'cancelling'",
         &values![payment_hash.0],
     )

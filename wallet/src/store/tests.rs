@@ -148,6 +148,40 @@ async fn a_cancellation_that_came_too_late_is_forgotten() {
 }
 
 #[tokio::test]
+async fn a_payee_that_was_told_of_a_payment_is_told_that_it_was_cancelled_once() {
+    let store = Store::new().await;
+    let due = || store.run(|tx| Box::pin(payments::withdrawals_due(tx)));
+    let cancel = || store.run(|tx| Box::pin(payments::set_cancelling(tx, HASH, "cancelled")));
+    let fail = || store.run(|tx| Box::pin(payments::set_failed(tx, HASH, "cancelled")));
+    store.begin().await;
+    cancel().await;
+    fail().await;
+    assert!(due().await.is_empty(), "nobody was told of the first attempt");
+
+    for state in [PaymentState::Held, PaymentState::InCare] {
+        store.begin().await;
+        store.run(move |tx| Box::pin(payments::advance(tx, HASH, PaymentState::Blocking, state))).await;
+        cancel().await;
+        assert!(due().await.is_empty(), "the payee may still be quicker");
+        cancel().await;
+        fail().await;
+        let [payment] = due().await.try_into().unwrap();
+        let attempt = payment.attempt;
+        store.run(move |tx| Box::pin(payments::set_withdrawn(tx, HASH, attempt + 1))).await;
+        assert_eq!(due().await, [payment], "another attempt's payee");
+        store.run(move |tx| Box::pin(payments::set_withdrawn(tx, HASH, attempt))).await;
+        assert!(due().await.is_empty());
+    }
+
+    store.begin().await;
+    store.run(|tx| Box::pin(payments::advance(tx, HASH, PaymentState::Blocking, PaymentState::InCare))).await;
+    cancel().await;
+    store.run(|tx| Box::pin(payments::set_uncancelled(tx, HASH))).await;
+    fail().await;
+    assert!(due().await.is_empty(), "the payee was quicker, and has answered");
+}
+
+#[tokio::test]
 async fn an_invoice_is_paid_once() {
     let store = Store::new().await;
     store.run(|tx| Box::pin(async move { invoices::insert(tx, &invoice()).await })).await;
