@@ -400,6 +400,6 @@ impl NodeHandler for Handler {
 
     fn block_connected(&self, height: BlockHeight) {
         tracing::debug!(%height, "block connected");
-        self.payments.nudge();
+        self.payments.on_block();
     }
 }

@@ -8,8 +8,8 @@ use crate::demo;
 ///
 /// Gets a bitcoind (BITCOIND_EXE, else PATH, else on Debian a download into the user's cache), builds lsp-server,
 /// wallet and the matrix, and starts it: two LSPs and two wallets, killed at every crash point of the source, at the
-/// first time and at later ones, while they recover, and with `kill -9` at random moments. Takes the better part of an
-/// hour; a short form is among the tests. Fails if anything was lost, or a point was never reached.
+/// first time and at later ones, while they recover, and with `kill -9` at random moments. Takes an hour or two; a
+/// short form is among the tests. Fails if anything was lost, or a point was never reached.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Handed to the matrix: `--point NAME` or `--point NAME:N` for one crash point, `--process` lsp_a, lsp_b, payer or

@@ -147,6 +147,13 @@ impl Payments {
         self.rescan.notify_one();
     }
 
+    /// LDK has seen a new block: every hold is looked at.
+    pub fn on_block(&self) {
+        storage::crash_point!("before_block_heard");
+        self.nudge();
+        storage::crash_point!("block_heard");
+    }
+
     /// Refuses what somebody can ask for again, while the database cannot be written.
     fn writable(&self) -> Result<(), StoreError> {
         match self.db.trouble() {

@@ -172,9 +172,18 @@ impl Node {
             .map_err(|error| client.error(error.into_inner()))?;
         storage::crash_point!("chain_caught_up");
         for (_, (monitor, ..)) in monitor_listeners {
+            let (channel_id, is_first) = (monitor.channel_id(), monitor.get_latest_update_id() == 0);
             chain_monitor
-                .load_existing_monitor(monitor.channel_id(), monitor)
+                .load_existing_monitor(channel_id, monitor)
                 .map_err(|()| NodeError::Corrupt { what: "channel monitor" })?;
+            if is_first {
+                // LDK 0.3.0-rc3 remembers which updates of a monitor were being written, but not that a channel's first monitor
+                // was (`ln/channelmanager.rs`, `handle_in_flight_updates`): a process that ended before the manager had heard
+                // of its completion would wait for it for good, and the channel would never be ready. Told of twice does no harm.
+                chain_monitor
+                    .channel_monitor_updated(channel_id, 0)
+                    .map_err(|error| NodeError::refused("resuming a new channel", error))?;
+            }
         }
 
         let connected = ConnectedPeers::default();

@@ -33,7 +33,6 @@ impl Listen for Listeners {
     }
 
     fn block_connected(&self, block: &Block, height: u32) {
-        storage::crash_point!("before_block_connected");
         self.channel_manager.block_connected(block, height);
         self.chain_monitor.block_connected(block, height);
         self.sweeper.block_connected(block, height);
@@ -42,7 +41,6 @@ impl Listen for Listeners {
         if let Some(handler) = self.handler.get() {
             handler.block_connected(BlockHeight(height));
         }
-        storage::crash_point!("block_connected");
     }
 
     fn blocks_disconnected(&self, fork_point: BlockLocator) {

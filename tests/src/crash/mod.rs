@@ -155,7 +155,17 @@ impl Work {
                     spare.extend(lane.replace(better));
                 }
             }
-            let mut there = fresh(lane.take(), round.story).await?;
+            let mut there = match fresh(lane.take(), round.story).await {
+                Ok(there) => there,
+                // The other rounds go on.
+                Err(error) => {
+                    let words =
+                        format!("{}, before anybody died: {}", round.story, xtask::with_causes(&error));
+                    println!("FAILED {words}");
+                    lock(&self.report).failed(&round, words);
+                    continue;
+                }
+            };
             told += 1;
             let patience = if options.whole && told.is_multiple_of(2) { LONG_PATIENCE } else { PATIENCE };
             let begun = Instant::now();
