@@ -12,6 +12,7 @@ pub mod limits;
 pub mod logging;
 pub mod mailbox;
 pub mod metrics;
+pub mod notify;
 pub mod payment;
 pub mod server;
 pub mod store;

@@ -83,6 +83,12 @@ server_limits! {
     DevicesPerNode = "devices_per_node",
     /// `push.devices_without_channel_max`
     DevicesWithoutChannel = "devices_without_channel",
+    /// `notify.requests_per_minute_max`
+    NotifyRequests = "notify_requests",
+    /// `notify.pushes_per_token_per_hour_max`
+    NotifyPerToken = "notify_per_token",
+    /// `notify.waiting_max`
+    NotifyWaiting = "notify_waiting",
     /// Challenges that were answered and have not expired.
     UsedChallenges = "used_challenges",
     /// `http.connections_max`

@@ -24,6 +24,7 @@ use crate::limits::{self, ServerLimit};
 use crate::logging::STRANGERS;
 use crate::mailbox::Mailbox;
 use crate::metrics;
+use crate::notify::Notifications;
 use crate::payment::Payments;
 use crate::store::holds::{self, HoldRow};
 use crate::store::{self, StoreError, pending};
@@ -51,8 +52,10 @@ pub struct Server {
     payments: Arc<Payments>,
     mailbox: Arc<Mailbox>,
     waker: Arc<Waker>,
+    notifications: Arc<Notifications>,
     clock: Arc<dyn Clock>,
     loops: Mutex<Vec<JoinHandle<()>>>,
+    left_out: Vec<String>,
     tasks: Tasks,
     guard: Guard,
 }
@@ -94,8 +97,19 @@ impl Server {
             collapse_key,
             tokens: Arc::new(tokens),
         };
+        let left_out: Vec<_> = credentials.mistakes.iter().map(ToString::to_string).collect();
+        for mistake in &left_out {
+            tracing::error!(mistake, "a push provider is left out: its phones are not woken; the others are");
+        }
         let gateways = wake::gateways(&config.push, credentials, node.clone(), clock.clone())?;
         let waker = Waker::with_settings(db.clone(), node.clone(), gateways, settings, clock.clone());
+        let notifications = Notifications::new(
+            db.clone(),
+            waker.clone(),
+            config.notify.clone(),
+            config.push.wakes.closed_days_kept,
+            clock.clone(),
+        );
         let tasks = Tasks::default();
         let mailbox = Mailbox::new(
             db.clone(),
@@ -131,12 +145,26 @@ impl Server {
             tokio::spawn(payments.clone().run_tidy()),
             tokio::spawn(mailbox.clone().run()),
             tokio::spawn(waker.clone().run()),
+            tokio::spawn(notifications.clone().run()),
             tokio::spawn(metrics::run_refresh(db.clone(), node.clone(), clock.clone())),
             tokio::spawn(guard.clone().run(db.clone())),
         ];
         let loops = Mutex::new(loops);
         tracing::info!(node_id = %node.node_id(), height = %node.height(), "the server is up");
-        Ok(Arc::new(Self { config, db, node, payments, mailbox, waker, clock, loops, tasks, guard }))
+        Ok(Arc::new(Self {
+            config,
+            db,
+            node,
+            payments,
+            mailbox,
+            waker,
+            notifications,
+            clock,
+            loops,
+            left_out,
+            tasks,
+            guard,
+        }))
     }
 
     /// Stops without losing anything: LDK's last state is durable when this returns.
@@ -189,6 +217,11 @@ impl Server {
     /// The push outbox.
     pub fn waker(&self) -> &Arc<Waker> {
         &self.waker
+    }
+
+    /// What other services ask to be told to phones.
+    pub fn notifications(&self) -> &Arc<Notifications> {
+        &self.notifications
     }
 
     /// The clock that everything here goes by.
@@ -263,7 +296,8 @@ impl Server {
     /// What an operator should look at now, in words.
     pub fn alarms(&self) -> Vec<String> {
         let chain = self.node.chain_health().trouble.map(|trouble| format!("the chain: {trouble}"));
-        chain.into_iter().chain(self.payments.alarms()).collect()
+        let left_out = self.left_out.iter().map(|mistake| format!("a push provider is left out: {mistake}"));
+        chain.into_iter().chain(self.payments.alarms()).chain(left_out).collect()
     }
 
     /// Unblocks as if the payee had.

@@ -15,6 +15,7 @@ pub mod fcm;
 pub mod fuzz;
 mod gateway;
 mod jwt;
+mod notification;
 mod push;
 pub mod ssrf;
 pub mod unifiedpush;
@@ -29,6 +30,7 @@ pub use gateway::{
     ApnsEnvironment, GatewayKind, PushGateway, PushTarget, TargetError, UnknownEnvironment, UnknownGateway,
 };
 pub use jwt::SigningKeyError;
+pub use notification::{Notification, NotificationTooLong};
 pub use push::{Push, ReasonError, WakeId};
 pub use reqwest::Url;
 pub use ssrf::{ClientError, UrlClient, UrlClientConfig};

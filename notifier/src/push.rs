@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use hex::{DisplayHex, FromHex};
 
+use crate::Notification;
+
 /// The longest reason, in bytes. What a push says must fit a body of constant size.
 const REASON_BYTES_MAX: usize = 32;
 
@@ -15,7 +17,11 @@ pub struct Push {
     wake_id: WakeId,
     collapse_id: WakeId,
     expires_at: u64,
+    notification: Option<Notification>,
 }
+
+/// The reason of a push that carries a [`Notification`].
+const NOTIFICATION_REASON: &str = "notification";
 
 impl Push {
     /// A push that wakes the phone for `reason`, a code such as `payment_incoming`, and is of no use after `expires_at`
@@ -30,7 +36,19 @@ impl Push {
         if reason.is_empty() || reason.len() > REASON_BYTES_MAX || !is_code {
             return Err(ReasonError);
         }
-        Ok(Self { reason, wake_id, collapse_id: wake_id, expires_at })
+        Ok(Self { reason, wake_id, collapse_id: wake_id, expires_at, notification: None })
+    }
+
+    /// A push that carries a notification of somebody else's, and is of no use after `expires_at` (seconds since the Unix
+    /// epoch). Only APNs and FCM deliver it as such.
+    pub fn of_notification(notification: Notification, id: WakeId, expires_at: u64) -> Self {
+        let reason = NOTIFICATION_REASON.to_owned();
+        Self { reason, wake_id: id, collapse_id: id, expires_at, notification: Some(notification) }
+    }
+
+    /// The notification that it carries.
+    pub fn notification(&self) -> Option<&Notification> {
+        self.notification.as_ref()
     }
 
     /// The same push, taking the place of every undelivered one with this id at the provider: those of one payment. As

@@ -64,6 +64,8 @@ enum Command {
     /// Reasons for phones to come online that are still open.
     #[command(subcommand)]
     Wakes(commands::wakes::WakesCommand),
+    /// The newest notifications that other services asked for, and what came of them.
+    Notifications,
 }
 
 fn default_data_dir() -> PathBuf {
@@ -106,6 +108,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Devices(command) => commands::devices::run(&data_dir, command, output).await?,
         Command::Mailbox(command) => commands::mailbox::run(&data_dir, command, output).await?,
         Command::Wakes(command) => commands::wakes::run(&data_dir, command, output).await?,
+        Command::Notifications => commands::notifications::run(&data_dir, output).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -5,6 +5,7 @@
 
 mod edge;
 mod error;
+mod notify;
 mod push;
 mod read;
 mod setting;
@@ -26,6 +27,7 @@ use crate::http::tls::TlsFiles;
 use crate::payment::PaymentLimits;
 
 pub use error::{ConfigError, ConfigMistake};
+pub use notify::NotifyConfig;
 pub use push::{ApnsAppConfig, ApnsConfig, FcmConfig, PushConfig, PushCredentials};
 pub use template::{InitSettings, render};
 
@@ -71,6 +73,8 @@ pub struct Config {
     pub http: HttpConfig,
     /// Push notifications.
     pub push: PushConfig,
+    /// Notifications that other services ask for.
+    pub notify: NotifyConfig,
     /// What monitoring reads.
     pub metrics: MetricsConfig,
 }
@@ -183,7 +187,8 @@ impl Config {
     /// Reads the files that `[push]` names.
     ///
     /// # Errors
-    /// [`ConfigError::Mistakes`], one for each file that cannot be used.
+    /// [`ConfigError::Mistakes`] when the certificates cannot be used that all providers are trusted by. What is wrong with one
+    /// provider is in the answer.
     pub fn push_credentials(&self) -> Result<PushCredentials, ConfigError> {
         let path = self.data_dir.join(CONFIG_FILE);
         self.push.credentials().map_err(|mistakes| ConfigError::Mistakes { path, mistakes })

@@ -75,7 +75,7 @@ pub struct FcmConfig {
     pub token_url: Option<Url>,
 }
 
-/// What the files hold that [`PushConfig`] names.
+/// What the files hold that [`PushConfig`] names. A file that cannot be used is left out.
 #[derive(Debug)]
 pub struct PushCredentials {
     /// From `push.extra_root_certificates`.
@@ -84,21 +84,29 @@ pub struct PushCredentials {
     pub apps: Vec<ApnsApp>,
     /// From `push.fcm.service_account_file`.
     pub service_account: Option<ServiceAccount>,
+    /// The files that were left out, with what to do about each: their phones are not woken.
+    pub mistakes: Vec<ConfigMistake>,
 }
 
 impl PushConfig {
-    /// Reads every file that it names.
+    /// Reads every file that it names. What is wrong with one app or provider is no other's trouble.
     ///
     /// # Errors
-    /// Every file that cannot be used, with what to do about it.
+    /// When the certificates cannot be used that all providers are trusted by; then every file that cannot be.
     pub fn credentials(&self) -> Result<PushCredentials, Vec<ConfigMistake>> {
         let mut mistakes = Vec::new();
-        let mut credentials =
-            PushCredentials { roots: RootCertificates::default(), apps: Vec::new(), service_account: None };
+        let mut credentials = PushCredentials {
+            roots: RootCertificates::default(),
+            apps: Vec::new(),
+            service_account: None,
+            mistakes: Vec::new(),
+        };
+        let mut has_roots = true;
         if let Some(path) = &self.extra_root_certificates {
             let read = |pem: &[u8]| RootCertificates::from_pem(pem);
-            if let Some(roots) = load("push.extra_root_certificates", path, read, &mut mistakes) {
-                credentials.roots = roots;
+            match load("push.extra_root_certificates", path, read, &mut mistakes) {
+                Some(roots) => credentials.roots = roots,
+                None => has_roots = false,
             }
         }
         for app in self.apns.iter().flat_map(|apns| &apns.apps) {
@@ -111,7 +119,11 @@ impl PushConfig {
             let (setting, path) = ("push.fcm.service_account_file", &fcm.service_account_file);
             credentials.service_account = load(setting, path, ServiceAccount::from_json, &mut mistakes);
         }
-        if mistakes.is_empty() { Ok(credentials) } else { Err(mistakes) }
+        if !has_roots {
+            return Err(mistakes);
+        }
+        credentials.mistakes = mistakes;
+        Ok(credentials)
     }
 }
 
@@ -337,5 +349,23 @@ mod tests {
         assert!(mistakes[1].contains("AuthKey_"), "{}", mistakes[1]);
         assert!(mistakes[2].contains("Generate new private key"), "{}", mistakes[2]);
         assert!(!mistakes.concat().contains("secret"));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_used_is_no_other_providers_trouble() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        std::fs::write(path("a.p8"), "wrong").unwrap();
+        let apps = format!(
+            "bundle_id=com.a,key_file={},key_id=ABC123DEFG,team_id=DEF123GHIJ;\
+             bundle_id=com.b,key_file={},key_id=ABC123DEFG,team_id=DEF123GHIJ",
+            path("a.p8"),
+            path("missing.p8")
+        );
+        let config = parse("", &[("LSP__PUSH__APNS__APPS", &apps)]).unwrap();
+        let credentials = config.push_credentials().unwrap();
+        assert!(credentials.apps.is_empty());
+        let mistakes: Vec<_> = credentials.mistakes.iter().map(ToString::to_string).collect();
+        assert!(mistakes[0].contains("a.p8") && mistakes[1].contains("missing.p8"), "{mistakes:?}");
     }
 }

@@ -13,12 +13,12 @@ use protocol::units::Msat;
 use protocol::wire::PAYMENT_HASHES_MAX;
 use storage::DatabaseUrl;
 
-use super::push;
 use super::setting::Settings;
 use super::{
     CONFIG_FILE, Config, ConfigError, DATABASE_FILE, HoldsConfig, LightningConfig, MetricsConfig,
     PayeeConfig, edge,
 };
+use super::{notify, push};
 
 /// BOLT 7: the alias has 32 bytes.
 const ALIAS_BYTES_MAX: usize = 32;
@@ -57,6 +57,8 @@ pub(super) fn config(
     let mut all = Settings::new(table, environment);
     let settings = &mut all;
     let network = settings.required("network", Network::Regtest);
+    let push = push::read(settings, data_dir);
+    let notify = notify::read(settings, push.apns.is_some() || push.fcm.is_some());
     let config = Config {
         data_dir: data_dir.to_owned(),
         network,
@@ -71,7 +73,8 @@ pub(super) fn config(
         payee: payee(settings),
         mailbox: mailbox(settings),
         http: edge::http(settings, data_dir),
-        push: push::read(settings, data_dir),
+        push,
+        notify,
         metrics: MetricsConfig { listen: settings.or("metrics.listen", None) },
     };
     settings.check("http.listen", !config.lightning.listen.contains(&config.http.listen), || {

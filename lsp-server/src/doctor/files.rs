@@ -23,7 +23,7 @@ const FREE_MIN: u64 = 256 * MIB;
 const FREE_COMFORTABLE: u64 = 2_048 * MIB;
 
 /// The permission bits of others than the owner.
-const OTHERS: u32 = 0o077;
+pub(super) const OTHERS: u32 = 0o077;
 
 pub(super) fn data_dir(path: &Path) -> Check {
     const NAME: &str = "data directory";
@@ -53,18 +53,6 @@ pub(super) fn config_file(data_dir: &Path) -> Check {
             format!("chmod 600 {}", path.display()),
         ),
         Err(error) => Check::failed(NAME, error.to_string(), "give it to the user that runs the server"),
-    }
-}
-
-/// The keys and certificates of the push providers.
-pub(super) fn push_credentials(config: &Config) -> Check {
-    const NAME: &str = "push credentials";
-    match config.push_credentials() {
-        Ok(_) if config.push.apns.is_none() && config.push.fcm.is_none() => {
-            Check::ok(NAME, "none: phones can register webhooks and UnifiedPush only")
-        }
-        Ok(_) => Check::ok(NAME, "every key can be used"),
-        Err(error) => Check::failed(NAME, with_causes(&error), "mend or replace the files"),
     }
 }
 

@@ -3,6 +3,7 @@
 mod bitcoind;
 mod files;
 mod ports;
+mod push;
 mod settings;
 mod witness;
 
@@ -86,7 +87,7 @@ pub async fn examine(data_dir: &Path, clock: &dyn Clock) -> Vec<Check> {
     };
     let mut checks = vec![Check::ok("config", "every setting can be used")];
     checks.extend(settings::examine(&config));
-    checks.push(files::push_credentials(&config));
+    checks.extend(push::examine(&config, clock).await);
     checks.push(files::data_dir(data_dir));
     checks.push(files::config_file(data_dir));
     checks.push(files::seed(&config));

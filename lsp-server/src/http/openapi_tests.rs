@@ -268,6 +268,20 @@ mod examples {
         check("CloseChannelRequest", json!({}));
         check("ReleaseHoldRequest", value(&ReleaseHoldRequest { pid: Pid([7; 32]) }));
         check("DeviceView", value(&device()));
+        let notification = NotificationView {
+            notification_id: "0a".into(),
+            template: "tx_confirmed".into(),
+            platform: "fcm".into(),
+            state: "open".into(),
+            opened_at: 1,
+            expires_at: 2,
+            due_at: Some(3),
+            attempts: 1,
+            verdict: None,
+            why: None,
+            answered_ms: None,
+        };
+        check("NotificationView", value(&notification));
         let mailbox = MailboxView {
             message_id: 1,
             recipient: public(1),

@@ -48,6 +48,7 @@ impl HttpServers {
             server.database().clone(),
             server.node().clone(),
             server.waker().clone(),
+            server.notifications().clone(),
             config.push.devices,
             usize::try_from(config.http.requests_max).unwrap_or(usize::MAX),
             server.clock().clone(),

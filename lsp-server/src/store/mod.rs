@@ -5,6 +5,7 @@ pub mod challenges;
 pub mod devices;
 pub mod holds;
 pub mod mailbox;
+pub mod notifications;
 pub mod parts;
 pub mod pending;
 pub mod retention;
@@ -66,6 +67,11 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
             version: 10,
             name: "sealed_tokens",
             sql: include_str!("../../../migrations/sqlite/server/0010_sealed_tokens.sql"),
+        },
+        Migration {
+            version: 11,
+            name: "notifications",
+            sql: include_str!("../../../migrations/sqlite/server/0011_notifications.sql"),
         },
     ],
 };

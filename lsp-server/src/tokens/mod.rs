@@ -53,6 +53,19 @@ pub struct SealedToken {
     pub bytes: Vec<u8>,
 }
 
+/// A token together with what is to be pushed to it, as they are stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedContent {
+    /// What it is sealed with.
+    pub key_id: TokenKeyId,
+    /// The same for the same platform and token.
+    pub token_index: [u8; 32],
+    /// The same for the same platform, token and content.
+    pub content_index: [u8; 32],
+    /// Nonce, ciphertext and tag.
+    pub bytes: Vec<u8>,
+}
+
 /// A token cannot be opened: its row was changed by another hand, or sealed with a key that is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a device's token cannot be opened: its row was changed, or is of another key")]
@@ -125,27 +138,38 @@ impl TokenKeys {
         })
     }
 
+    /// How a target's token and a content are stored, under a name of their own.
+    pub fn seal_content(&self, id: [u8; 16], target: &PushTarget, content: &str) -> SealedContent {
+        let key = &self.current;
+        let (kind, token) = (target.kind.as_str().as_bytes(), target.token.as_bytes());
+        SealedContent {
+            key_id: key.id,
+            token_index: hmac(&key.index, &[b"content", kind, token]),
+            content_index: hmac(&key.index, &[b"content", kind, token, content.as_bytes()]),
+            // No token has a line break.
+            bytes: key.seal(&id, &format!("{}\n{content}", target.token)),
+        }
+    }
+
+    /// The token and the content.
+    ///
+    /// # Errors
+    /// [`OpenError`]
+    pub fn open_content(&self, id: [u8; 16], sealed: &SealedContent) -> Result<(String, String), OpenError> {
+        let text = self.key(sealed.key_id).ok_or(OpenError)?.open(&id, &sealed.bytes)?;
+        let (token, content) = text.split_once('\n').ok_or(OpenError)?;
+        Ok((token.to_owned(), content.to_owned()))
+    }
+
     fn seal(&self, device_id: DeviceId, node_id: &PublicKey, kind: GatewayKind, token: &str) -> SealedToken {
         let key = &self.current;
-        let nonce = hmac(&key.nonce, &[&device_id.0, token.as_bytes()]);
-        let nonce = XNonce::from_slice(&nonce[..NONCE_BYTES]);
-        let payload = Payload { msg: token.as_bytes(), aad: &device_id.0 };
-        let mut bytes = nonce.to_vec();
-        #[expect(
-            clippy::expect_used,
-            reason = "the cipher takes up to 256 GiB, and a token has 2,048 bytes"
-        )]
-        bytes.extend(key.seal.encrypt(nonce, payload).expect("a token is short"));
+        let bytes = key.seal(&device_id.0, token);
         let index = hmac(&key.index, &[&node_id.serialize(), kind.as_str().as_bytes(), token.as_bytes()]);
         SealedToken { key_id: key.id, index, bytes }
     }
 
     fn open(&self, device_id: DeviceId, token: &SealedToken) -> Result<String, OpenError> {
-        let key = self.key(token.key_id).ok_or(OpenError)?;
-        let (nonce, sealed) = token.bytes.split_at_checked(NONCE_BYTES).ok_or(OpenError)?;
-        let payload = Payload { msg: sealed, aad: &device_id.0 };
-        let opened = key.seal.decrypt(XNonce::from_slice(nonce), payload).map_err(|_| OpenError)?;
-        String::from_utf8(opened).map_err(|_| OpenError)
+        self.key(token.key_id).ok_or(OpenError)?.open(&device_id.0, &token.bytes)
     }
 
     fn key(&self, key_id: TokenKeyId) -> Option<&TokenKey> {
@@ -165,6 +189,25 @@ impl TokenKey {
             nonce: derive("push token nonce"),
             index: derive("push token index"),
         }
+    }
+
+    /// Under a nonce that comes from both.
+    fn seal(&self, id: &[u8; 16], text: &str) -> Vec<u8> {
+        let nonce = hmac(&self.nonce, &[id, text.as_bytes()]);
+        let nonce = XNonce::from_slice(&nonce[..NONCE_BYTES]);
+        let mut bytes = nonce.to_vec();
+        #[expect(clippy::expect_used, reason = "the cipher takes up to 256 GiB, and requests have 16 KiB")]
+        bytes.extend(
+            self.seal.encrypt(nonce, Payload { msg: text.as_bytes(), aad: id }).expect("it is short"),
+        );
+        bytes
+    }
+
+    fn open(&self, id: &[u8; 16], bytes: &[u8]) -> Result<String, OpenError> {
+        let (nonce, sealed) = bytes.split_at_checked(NONCE_BYTES).ok_or(OpenError)?;
+        let payload = Payload { msg: sealed, aad: id };
+        let opened = self.seal.decrypt(XNonce::from_slice(nonce), payload).map_err(|_| OpenError)?;
+        String::from_utf8(opened).map_err(|_| OpenError)
     }
 }
 

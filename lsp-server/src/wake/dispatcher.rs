@@ -251,7 +251,7 @@ impl Waker {
         let answered_ms =
             u64::try_from(self.clock.elapsed().saturating_sub(started).as_millis()).unwrap_or(u64::MAX);
         let (node_id, wake_id, device) = (wake.node_id, wake.wake_id, push.device_id());
-        self.alarms.note(&push.device().target, &verdict);
+        self.alarms.note(push.device().target.kind, push.device().target.topic.as_deref(), &verdict);
         match &verdict {
             Verdict::Accepted => tracing::info!(
                 %node_id, %wake_id, %device, reason = %wake.reason, answered_ms, "pushed"

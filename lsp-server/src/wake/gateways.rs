@@ -35,7 +35,7 @@ pub fn gateways(
         Arc::new(UnifiedPushGateway::new(urls.clone(), ambient.clone())),
         Arc::new(WebhookGateway::new(urls, ambient.clone())),
     ];
-    if let Some(apns) = &config.apns {
+    if let Some(apns) = config.apns.as_ref().filter(|_| !credentials.apps.is_empty()) {
         let (production, sandbox) = (apns.production_url.clone(), apns.sandbox_url.clone());
         let gateway =
             ApnsGateway::new(client.clone(), &credentials.apps, production, sandbox, ambient.clone());

@@ -5,8 +5,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use notifier::{GatewayKind, Verdict};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::store::devices::SealedTarget;
-
 /// How many pushes may be under way through each gateway.
 pub(super) struct Lanes {
     lanes: Vec<(GatewayKind, Semaphore)>,
@@ -64,22 +62,19 @@ struct Alarm {
 impl Alarms {
     /// Notes what came of a push; logs when a provider begins to refuse the configuration, and when it takes it again.
     /// Answers whether an alarm was raised.
-    pub(super) fn note(&self, target: &SealedTarget, verdict: &Verdict) -> bool {
+    pub(super) fn note(&self, kind: GatewayKind, topic: Option<&str>, verdict: &Verdict) -> bool {
         let mut raised = self.lock();
-        let is_same = |alarm: &Alarm| alarm.kind == target.kind && alarm.topic == target.topic;
+        let is_same = |alarm: &Alarm| alarm.kind == kind && alarm.topic.as_deref() == topic;
         match verdict {
             Verdict::Configuration(why) => {
                 if raised.iter().any(|alarm| is_same(alarm) && alarm.why == *why) {
                     return false;
                 }
                 raised.retain(|alarm| !is_same(alarm));
-                raised.push(Alarm {
-                    kind: target.kind,
-                    topic: target.topic.clone(),
-                    why: why.clone().into_owned(),
-                });
+                let topic_owned = topic.map(str::to_owned);
+                raised.push(Alarm { kind, topic: topic_owned, why: why.clone().into_owned() });
                 tracing::error!(
-                    platform = %target.kind, topic = target.topic.as_deref(), %why,
+                    platform = %kind, topic, %why,
                     "a push provider refuses this server's configuration: its phones are not woken"
                 );
                 true
@@ -87,7 +82,7 @@ impl Alarms {
             Verdict::Accepted if raised.iter().any(is_same) => {
                 raised.retain(|alarm| !is_same(alarm));
                 tracing::info!(
-                    platform = %target.kind, topic = target.topic.as_deref(),
+                    platform = %kind, topic,
                     "a push provider takes this server's configuration again"
                 );
                 false
@@ -104,28 +99,24 @@ impl Alarms {
 
 #[cfg(test)]
 mod tests {
-    use notifier::PushTarget;
-
     use super::*;
-    use crate::testing::new_device_for;
 
     #[test]
     fn an_alarm_is_raised_once_until_the_provider_takes_a_push() {
         let alarms = Alarms::default();
-        let apns = |topic: &str| SealedTarget {
-            topic: Some(topic.to_owned()),
-            ..new_device_for(1, &PushTarget::new(GatewayKind::Apns, "0a")).target
-        };
         let refused = |why: &'static str| Verdict::Configuration(why.into());
-        assert!(alarms.note(&apns("com.a"), &refused("no")));
-        assert!(!alarms.note(&apns("com.a"), &refused("no")));
-        assert!(alarms.note(&apns("com.b"), &refused("no")), "another app");
-        assert!(alarms.note(&apns("com.a"), &refused("something else")));
-        assert!(!alarms.note(&apns("com.b"), &Verdict::RetryAfter(None, "later".into())));
-        assert!(!alarms.note(&apns("com.b"), &refused("no")), "a retry mends nothing");
-        assert!(!alarms.note(&apns("com.b"), &Verdict::Accepted));
-        assert!(!alarms.note(&apns("com.a"), &refused("something else")), "the other app is still refused");
-        assert!(alarms.note(&apns("com.b"), &refused("no")));
+        assert!(alarms.note(GatewayKind::Apns, Some("com.a"), &refused("no")));
+        assert!(!alarms.note(GatewayKind::Apns, Some("com.a"), &refused("no")));
+        assert!(alarms.note(GatewayKind::Apns, Some("com.b"), &refused("no")), "another app");
+        assert!(alarms.note(GatewayKind::Apns, Some("com.a"), &refused("something else")));
+        assert!(!alarms.note(GatewayKind::Apns, Some("com.b"), &Verdict::RetryAfter(None, "later".into())));
+        assert!(!alarms.note(GatewayKind::Apns, Some("com.b"), &refused("no")), "a retry mends nothing");
+        assert!(!alarms.note(GatewayKind::Apns, Some("com.b"), &Verdict::Accepted));
+        assert!(
+            !alarms.note(GatewayKind::Apns, Some("com.a"), &refused("something else")),
+            "the other app is still refused"
+        );
+        assert!(alarms.note(GatewayKind::Apns, Some("com.b"), &refused("no")));
     }
 
     #[tokio::test]

@@ -189,13 +189,33 @@ impl Waker {
         (verdict, u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
-    /// One push, in bounded time.
+    /// Fresh random bytes.
+    pub(crate) fn random_bytes(&self) -> [u8; 32] {
+        self.node.random_bytes()
+    }
+
+    /// The gateways that have as many pushes under way as they may.
+    pub(crate) fn full_lanes(&self) -> Vec<GatewayKind> {
+        self.lanes.full()
+    }
+
+    /// One push to a target that is no device, in bounded time; a configuration that its provider refuses is an alarm.
+    pub(crate) async fn push_target(&self, target: &PushTarget, push: &Push) -> Verdict {
+        let verdict = self.send(target, push).await;
+        self.alarms.note(target.kind, target.topic.as_deref(), &verdict);
+        verdict
+    }
+
     async fn push_to(&self, device: &Device, push: &Push) -> Verdict {
-        let target = match self.tokens().open_target(device) {
-            Ok(target) => target,
+        match self.tokens().open_target(device) {
+            Ok(target) => self.send(&target, push).await,
             // The row stays as it is: whoever changed it may be found out.
-            Err(error @ OpenError) => return Verdict::BadPayload(error.to_string().into()),
-        };
+            Err(error @ OpenError) => Verdict::BadPayload(error.to_string().into()),
+        }
+    }
+
+    /// One push, in bounded time.
+    async fn send(&self, target: &PushTarget, push: &Push) -> Verdict {
         let Some(gateway) = self.gateway(target.kind) else {
             return Verdict::Configuration("the config has no credentials for this platform any more".into());
         };
@@ -203,7 +223,7 @@ impl Waker {
         let lease = Duration::from_secs(wakes::LEASE_SECONDS);
         let pushed = async {
             let _place = self.lanes.enter(target.kind).await;
-            gateway.push(&target, push).await
+            gateway.push(target, push).await
         };
         match tokio::time::timeout(lease, pushed).await {
             Ok(verdict) => verdict,

@@ -134,13 +134,16 @@ impl ApnsGateway {
             ApnsEnvironment::Production => &self.production_url,
             ApnsEnvironment::Sandbox => &self.sandbox_url,
         };
-        let payload = json!({
-            "aps": {
-                "alert": { "title": ALERT_TITLE, "body": ALERT_BODY },
-                "mutable-content": 1,
-            },
-            "push": body(push, target, &self.ambient),
-        });
+        let payload = match push.notification() {
+            Some(notification) => notification.apns_payload(),
+            None => json!({
+                "aps": {
+                    "alert": { "title": ALERT_TITLE, "body": ALERT_BODY },
+                    "mutable-content": 1,
+                },
+                "push": body(push, target, &self.ambient),
+            }),
+        };
         self.client
             .post(below(base, &format!("3/device/{}", target.token)))
             .header("authorization", token.header())

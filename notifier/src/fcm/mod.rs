@@ -49,6 +49,14 @@ impl FcmGateway {
         Self { tokens: AccessTokens::new(client.clone(), account, token_url), client, url, ambient }
     }
 
+    /// Asks for an access token, without a push: what a push would be told.
+    pub async fn try_account(&self) -> Verdict {
+        match self.tokens.current(self.ambient.now_unix()).await {
+            Ok(_) => Verdict::Accepted,
+            Err(verdict) => verdict,
+        }
+    }
+
     async fn post(&self, target: &PushTarget, push: &Push) -> Verdict {
         if let Err(error) = check_token(&target.token) {
             return Verdict::BadPayload(error.to_string().into());
@@ -71,17 +79,19 @@ impl FcmGateway {
 
     fn request(&self, target: &PushTarget, push: &Push, now_unix: u64) -> RequestBuilder {
         let ttl = push.seconds_left(now_unix).min(TTL_SECONDS_MAX);
-        let message = json!({
-            "message": {
-                "token": target.token,
+        let mut message = match push.notification() {
+            Some(notification) => notification.fcm_message(ttl, push.expires_at()),
+            None => json!({
                 "data": { "push": body(push, target, &self.ambient) },
                 "android": {
                     "priority": "HIGH",
                     "ttl": format!("{ttl}s"),
                     "collapse_key": push.collapse_id().to_string(),
                 },
-            },
-        });
+            }),
+        };
+        message["token"] = target.token.as_str().into();
+        let message = json!({ "message": message });
         self.client
             .post(self.url.clone())
             .header("content-type", "application/json")

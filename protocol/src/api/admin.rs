@@ -385,6 +385,34 @@ pub struct WakeView {
     pub due_at: u64,
 }
 
+/// `GET /v1/notifications`: a notification that another service asked for. Neither its token nor what it says is shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct NotificationView {
+    /// The server's name for it.
+    pub notification_id: String,
+    /// Its `notification_type`.
+    pub template: String,
+    /// The push service.
+    pub platform: String,
+    /// `open`, `accepted`, `refused` or `expired`.
+    pub state: String,
+    /// When it was asked for.
+    pub opened_at: u64,
+    /// When it is of no use any more.
+    pub expires_at: u64,
+    /// When it is pushed next; none if it is over.
+    pub due_at: Option<u64>,
+    /// Pushes so far.
+    pub attempts: u32,
+    /// What the push service's last answer means: `accepted`, `retry`, `token_dead`, `configuration`, `bad_payload`.
+    pub verdict: Option<String>,
+    /// More about it.
+    pub why: Option<String>,
+    /// How long the push service took, in milliseconds.
+    pub answered_ms: Option<u64>,
+}
+
 impl HoldSummary {
     /// The summary of `hold`, which was granted at `created_at`, in seconds since 1970.
     pub fn new(hold: &Hold, created_at: u64, pending_in_care: bool) -> Self {

@@ -6,4 +6,5 @@ pub(super) mod doctor;
 pub(super) mod holds;
 pub(super) mod mailbox;
 pub(super) mod node;
+pub(super) mod notifications;
 pub(super) mod wakes;

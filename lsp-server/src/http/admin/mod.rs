@@ -8,6 +8,7 @@ mod error;
 mod holds;
 mod mailbox;
 mod node;
+mod notifications;
 mod openapi;
 mod socket;
 mod wakes;
@@ -56,6 +57,7 @@ fn routes() -> OpenApiRouter<Arc<Server>> {
         .routes(routes!(devices::list::handle))
         .routes(routes!(devices::remove::handle))
         .routes(routes!(mailbox::handle))
+        .routes(routes!(notifications::handle))
         .routes(routes!(wakes::list::handle))
         .routes(routes!(wakes::show::handle))
 }

@@ -9,6 +9,8 @@ mod challenges;
 mod devices;
 mod health;
 mod info;
+mod notify;
+mod notify_by_url;
 mod openapi;
 mod owner;
 mod ready;
@@ -41,6 +43,7 @@ use self::ready::ChainView;
 use crate::clock::Clock;
 use crate::http::problem::problem;
 use crate::limits::{self, ServerLimit};
+use crate::notify::Notifications;
 use crate::store::devices::DeviceLimits;
 use crate::wake::Waker;
 
@@ -107,6 +110,7 @@ struct Inner {
     database: Database,
     node: Arc<dyn PublicNode>,
     waker: Arc<Waker>,
+    notifications: Arc<Notifications>,
     limits: DeviceLimits,
     clock: Arc<dyn Clock>,
     challenges: Challenges,
@@ -121,6 +125,7 @@ impl PublicState {
         database: Database,
         node: Arc<dyn PublicNode>,
         waker: Arc<Waker>,
+        notifications: Arc<Notifications>,
         limits: DeviceLimits,
         requests_max: usize,
         clock: Arc<dyn Clock>,
@@ -128,7 +133,9 @@ impl PublicState {
         let challenges = Challenges::new(node.random_bytes());
         let chain = ChainView::default();
         let requests = Semaphore::new(requests_max);
-        Self { inner: Arc::new(Inner { database, node, waker, limits, clock, challenges, chain, requests }) }
+        let inner =
+            Inner { database, node, waker, notifications, limits, clock, challenges, chain, requests };
+        Self { inner: Arc::new(inner) }
     }
 }
 
@@ -144,6 +151,8 @@ fn routes() -> OpenApiRouter<PublicState> {
         .routes(routes!(devices::refresh::handle, devices::remove::handle))
         .routes(routes!(devices::test::handle))
         .routes(routes!(wakes::handle))
+        .routes(routes!(notify::handle))
+        .routes(routes!(notify_by_url::handle))
 }
 
 /// The public API's routes.

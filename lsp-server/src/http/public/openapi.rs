@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use axum::http::header;
 use axum::response::IntoResponse;
-use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 /// The document, made once.
@@ -32,6 +32,9 @@ impl Modify for NodeSignature {
         let value = ApiKeyValue::with_description(header::AUTHORIZATION.as_str(), description);
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("node_signature", SecurityScheme::ApiKey(ApiKey::Header(value)));
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer);
+        let bearer = bearer.description(Some("The setting notify.secret of the server.")).build();
+        components.add_security_scheme("notify_secret", SecurityScheme::Http(bearer));
     }
 }
 

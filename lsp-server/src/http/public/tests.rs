@@ -1,3 +1,4 @@
+mod notify;
 mod owner;
 
 use node::ChainTrouble;
@@ -17,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::config::NotifyConfig;
 use crate::http::openapi_tests::Conformity;
 use crate::store::wakes::{self, NewWake};
 use crate::testing::{
@@ -62,6 +64,7 @@ impl Api {
             db.database.clone(),
             node.clone(),
             waker.clone(),
+            notifications(&db, &waker, &clock),
             limits,
             REQUESTS_MAX,
             clock.clone(),
@@ -105,6 +108,13 @@ impl Api {
     async fn devices(&self) -> i64 {
         self.db.number("SELECT COUNT(*) AS n FROM device").await
     }
+}
+
+const NOTIFY_SECRET: &str = "a-secret-of-32-characters-or-more";
+
+fn notifications(db: &TestDatabase, waker: &Arc<Waker>, clock: &Arc<TestClock>) -> Arc<Notifications> {
+    let config = NotifyConfig { enabled: true, secret: NOTIFY_SECRET.to_owned(), ..NotifyConfig::default() };
+    Notifications::new(db.database.clone(), waker.clone(), config, 7, clock.clone())
 }
 
 fn signed(node: u8, lsp: u8, challenge: String, token: &str) -> RegisterDeviceRequest {
@@ -290,7 +300,8 @@ async fn requests_under_way_are_bounded() {
     let (node, clock) = (FakeNode::new(), TestClock::new());
     let waker = Waker::new(db.database.clone(), node.clone(), Vec::new(), token_keys(), clock.clone());
     let limits = DeviceLimits::default();
-    let state = PublicState::new(db.database.clone(), node, waker, limits, 2, clock);
+    let notifications = notifications(&db, &waker, &clock);
+    let state = PublicState::new(db.database.clone(), node, waker, notifications, limits, 2, clock);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/health", listener.local_addr().unwrap());
     let app = router(state.clone());

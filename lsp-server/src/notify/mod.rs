@@ -1,0 +1,360 @@
+//! breez/notify's interface: other services ask for a notification on a phone whose push token they name.
+//!
+//! Off unless `[notify]` says otherwise, and then only for who knows its secret. What is taken is on disk before it is
+//! acknowledged, and leaves through the same gateways, lanes and alarms as the server's own wakes, until the provider has taken
+//! it, refuses it, or its time is over.
+
+mod rate;
+mod template;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bitcoin::hashes::cmp::fixed_time_eq;
+use bitcoin::hashes::{Hash, sha256};
+use futures::StreamExt;
+use futures::future::{BoxFuture, FutureExt};
+use futures::stream::FuturesUnordered;
+use notifier::{GatewayKind, Notification, Push, PushTarget, TargetError, Verdict, WakeId};
+use storage::{Database, StorageError};
+use tokio::sync::Notify;
+
+use crate::clock::Clock;
+use crate::config::NotifyConfig;
+use crate::limits::{self, ServerLimit};
+use crate::store::StoreError;
+use crate::store::notifications::{self, ClaimedNotification, Kept, NewNotification, NotificationLimits};
+use crate::wake::Waker;
+
+use rate::Rate;
+pub use template::TemplateError;
+
+/// Between attempts while a provider asks for later, in seconds; the last one goes on until the notification expires.
+const BACKOFF_SECONDS: [u64; 6] = [1, 2, 5, 15, 30, 60];
+
+/// Notifications claimed in one commit.
+const CLAIMED_MAX: u32 = 32;
+
+/// Pushes under way at once, before the lanes.
+const IN_FLIGHT_MAX: usize = 512;
+
+/// The longest pause between two looks at the outbox.
+const RESCAN_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The shortest.
+const RESCAN_INTERVAL_MIN: Duration = Duration::from_millis(50);
+
+/// After the database failed to answer.
+const ERROR_PAUSE: Duration = Duration::from_secs(1);
+
+/// Between two rounds of tidying, in seconds.
+const TIDY_SECONDS: u64 = 600;
+
+const DAY_SECONDS: u64 = 24 * 3_600;
+
+/// Why a request is refused. Nothing of it is kept.
+#[derive(Debug, thiserror::Error)]
+pub enum NotifyError {
+    /// `[notify]` is off.
+    #[error("this server takes no notifications: notify.enabled is off in its config")]
+    Off,
+    /// Not the secret of the config.
+    #[error("expected `Authorization: Bearer <notify.secret>`, or the secret as the last part of the path")]
+    Secret,
+    /// No platform of this interface.
+    #[error("platform: expected ios or android")]
+    Platform,
+    /// No token that any of the server's push services has.
+    #[error("{0}")]
+    Token(#[from] TargetError),
+    /// No notification that there is.
+    #[error("{0}")]
+    Template(#[from] TemplateError),
+    /// `notify.pushes_per_token_per_hour_max`
+    #[error("this phone has had all the notifications of the hour: {0}")]
+    TooManyForToken(u32),
+    /// `notify.requests_per_minute_max`
+    #[error("too many requests: {0} in a minute are taken")]
+    TooManyRequests(u32),
+    /// `notify.waiting_max`
+    #[error("too many notifications wait for the push services: try again in a minute")]
+    Full,
+    /// The database failed.
+    #[error("the database failed")]
+    Storage(#[from] StorageError),
+}
+
+/// Takes notifications and pushes them.
+pub struct Notifications {
+    database: Database,
+    waker: Arc<Waker>,
+    config: NotifyConfig,
+    secret_hash: sha256::Hash,
+    kept_days: u64,
+    clock: Arc<dyn Clock>,
+    rate: Rate,
+    nudged: Notify,
+    tidied_at_unix: AtomicU64,
+}
+
+impl Notifications {
+    /// An interface as `config` has it, that pushes through `waker`'s gateways and remembers what came of it for so many days.
+    pub fn new(
+        database: Database,
+        waker: Arc<Waker>,
+        config: NotifyConfig,
+        kept_days: u64,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Self> {
+        let secret_hash = sha256::Hash::hash(config.secret.as_bytes());
+        let rate = Rate::new(config.requests_per_minute_max);
+        let (nudged, tidied_at_unix) = (Notify::new(), AtomicU64::new(0));
+        Arc::new(Self {
+            database,
+            waker,
+            config,
+            secret_hash,
+            kept_days,
+            clock,
+            rate,
+            nudged,
+            tidied_at_unix,
+        })
+    }
+
+    /// Takes a notification; when this answers Ok it is on disk, or was there already. Answers whether it is new.
+    ///
+    /// # Errors
+    /// See [`NotifyError`].
+    pub async fn take(
+        &self,
+        secret: Option<&str>,
+        (platform, token, app_data): (&str, &str, Option<String>),
+        body: &serde_json::Value,
+    ) -> Result<bool, NotifyError> {
+        if !self.config.enabled {
+            return Err(NotifyError::Off);
+        }
+        // Hashes of the same length, compared in the same time.
+        let hash = sha256::Hash::hash(secret.unwrap_or_default().as_bytes());
+        if !fixed_time_eq(hash.as_byte_array(), self.secret_hash.as_byte_array()) {
+            return Err(NotifyError::Secret);
+        }
+        let now_unix = self.clock.now_unix();
+        if !self.rate.take(now_unix) {
+            limits::refused(ServerLimit::NotifyRequests, None);
+            return Err(NotifyError::TooManyRequests(self.config.requests_per_minute_max));
+        }
+        let target = self.target(platform, token)?;
+        let (notification, seconds) = template::read(body, app_data)?;
+        let mut notification_id = [0; 16];
+        notification_id.copy_from_slice(&self.waker.random_bytes()[..16]);
+        let new = NewNotification {
+            notification_id,
+            template: notification.kind().to_owned(),
+            kind: target.kind,
+            sealed: self.waker.tokens().seal_content(notification_id, &target, &notification.to_text()),
+            now_unix,
+            expires_at: now_unix + seconds,
+        };
+        let limits = NotificationLimits {
+            per_token_per_hour_max: self.config.pushes_per_token_per_hour_max,
+            open_max: self.config.waiting_max,
+        };
+        let template = new.template.clone();
+        let kept = self
+            .database
+            .submit("keep_notification", move |tx| {
+                Box::pin(async move { notifications::keep(tx, &new, &limits).await })
+            })
+            .await?;
+        storage::crash_point!("notification_kept");
+        match kept {
+            Kept::New => {
+                tracing::info!(notification = %WakeId(notification_id), template, platform = %target.kind, "a notification is asked for");
+                self.nudged.notify_one();
+                Ok(true)
+            }
+            Kept::Known => Ok(false),
+            Kept::TooManyForToken => {
+                limits::refused(ServerLimit::NotifyPerToken, None);
+                Err(NotifyError::TooManyForToken(limits.per_token_per_hour_max))
+            }
+            Kept::Full => {
+                limits::refused(ServerLimit::NotifyWaiting, None);
+                Err(NotifyError::Full)
+            }
+        }
+    }
+
+    /// Where the phone is. breez/notify reaches both systems by FCM; an iPhone's own token is taken too, if this server has its
+    /// app.
+    fn target(&self, platform: &str, token: &str) -> Result<PushTarget, NotifyError> {
+        let kinds: &[GatewayKind] = match platform {
+            "android" => &[GatewayKind::Fcm],
+            "ios" => &[GatewayKind::Apns, GatewayKind::Fcm],
+            _ => return Err(NotifyError::Platform),
+        };
+        let mut refused = TargetError::NotServed(GatewayKind::Fcm);
+        for kind in kinds {
+            let topic = self.config.apns_topic.clone().filter(|_| *kind == GatewayKind::Apns);
+            let target = PushTarget { topic, ..PushTarget::new(*kind, token) };
+            match self.waker.check(&target) {
+                Ok(()) => return Ok(target),
+                Err(error) => refused = error,
+            }
+        }
+        Err(refused.into())
+    }
+
+    /// Pushes until the database is closed.
+    pub async fn run(self: Arc<Self>) {
+        if let Err(error) = self.take_over().await {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "notifications of the last process are not taken over"
+            );
+        }
+        let mut in_flight: FuturesUnordered<BoxFuture<'_, ()>> = FuturesUnordered::new();
+        loop {
+            self.database.out_of_trouble().await;
+            let pause = match self.round(&mut in_flight).await {
+                Ok(pause) => pause,
+                Err(StoreError::Storage(StorageError::Stopped | StorageError::NotCommitted(_))) => return,
+                Err(error) => {
+                    tracing::error!(error = &error as &dyn std::error::Error, "notifications cannot be read");
+                    ERROR_PAUSE
+                }
+            };
+            let mut wait = self.clock.sleep(pause);
+            loop {
+                tokio::select! {
+                    () = &mut wait => break,
+                    () = self.nudged.notified(), if in_flight.len() < IN_FLIGHT_MAX => break,
+                    Some(()) = in_flight.next() => {}
+                }
+            }
+        }
+    }
+
+    /// Takes up what the last process on this database did not live to record.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn take_over(&self) -> Result<(), StorageError> {
+        let now_unix = self.clock.now_unix();
+        let taken = self
+            .database
+            .submit("take_over_notifications", move |tx| Box::pin(notifications::take_over(tx, now_unix)))
+            .await?;
+        if taken > 0 {
+            tracing::info!(
+                taken,
+                "the last process died while it pushed; these notifications are pushed again"
+            );
+        }
+        Ok(())
+    }
+
+    /// One pass: pushes all that is due, and records what came of it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn dispatch(&self) -> Result<(), StoreError> {
+        let mut in_flight = FuturesUnordered::new();
+        let outcome = self.round(&mut in_flight).await;
+        while in_flight.next().await.is_some() {}
+        outcome.map(drop)
+    }
+
+    async fn round<'a>(
+        &'a self,
+        in_flight: &mut FuturesUnordered<BoxFuture<'a, ()>>,
+    ) -> Result<Duration, StoreError> {
+        let now_unix = self.clock.now_unix();
+        if now_unix.saturating_sub(self.tidied_at_unix.load(Ordering::Relaxed)) >= TIDY_SECONDS {
+            let before_unix = now_unix.saturating_sub(self.kept_days * DAY_SECONDS);
+            let tidy = || {
+                self.database
+                    .submit("tidy_notifications", move |tx| Box::pin(notifications::tidy(tx, before_unix)))
+            };
+            while tidy().await? {}
+            self.tidied_at_unix.store(now_unix, Ordering::Relaxed);
+        }
+        loop {
+            while in_flight.next().now_or_never().flatten().is_some() {}
+            let full = self.waker.full_lanes();
+            if in_flight.len() + CLAIMED_MAX as usize > IN_FLIGHT_MAX {
+                return Ok(RESCAN_INTERVAL_MIN);
+            }
+            let claimed = self
+                .database
+                .submit("claim_notifications", move |tx| {
+                    Box::pin(async move { notifications::claim(tx, now_unix, CLAIMED_MAX, &full).await })
+                })
+                .await?;
+            if claimed.is_empty() {
+                break;
+            }
+            storage::crash_point!("notification_claimed");
+            in_flight.extend(claimed.into_iter().map(|claimed| self.push(claimed).boxed()));
+        }
+        let next = self
+            .database
+            .read::<_, StorageError, _>("next_notification", |tx| Box::pin(notifications::next_due(tx)))
+            .await?;
+        let until_next = next.map(|due_at| Duration::from_secs(due_at.saturating_sub(self.clock.now_unix())));
+        Ok(until_next.unwrap_or(RESCAN_INTERVAL).clamp(RESCAN_INTERVAL_MIN, RESCAN_INTERVAL))
+    }
+
+    async fn push(&self, claimed: ClaimedNotification) {
+        let started = self.clock.elapsed();
+        let verdict = self.verdict(&claimed).await;
+        let elapsed = self.clock.elapsed().saturating_sub(started);
+        let answered_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        storage::crash_point!("notification_pushed");
+        let next_at = next_at(&claimed, &verdict, self.clock.now_unix());
+        tracing::info!(
+            notification = %WakeId(claimed.notification_id), platform = %claimed.kind, %verdict, answered_ms,
+            again = next_at.is_some(), "a notification was pushed"
+        );
+        let finished = self.database.submit("finish_notification", move |tx| {
+            Box::pin(async move { notifications::finish(tx, &claimed, &verdict, answered_ms, next_at).await })
+        });
+        if let Err(error) = finished.await {
+            tracing::error!(error = &error as &dyn std::error::Error, "what came of a push is not recorded");
+        }
+    }
+
+    async fn verdict(&self, claimed: &ClaimedNotification) -> Verdict {
+        let opened = self.waker.tokens().open_content(claimed.notification_id, &claimed.sealed);
+        let Ok((token, content)) = opened else {
+            return Verdict::BadPayload("the notification's row cannot be opened".into());
+        };
+        let Some(notification) = Notification::from_text(&content) else {
+            return Verdict::BadPayload("the notification's row makes no sense".into());
+        };
+        let target = PushTarget {
+            topic: self.config.apns_topic.clone().filter(|_| claimed.kind == GatewayKind::Apns),
+            registered_at: claimed.opened_at,
+            ..PushTarget::new(claimed.kind, token)
+        };
+        let push = Push::of_notification(notification, WakeId(claimed.notification_id), claimed.expires_at);
+        self.waker.push_target(&target, &push).await
+    }
+}
+
+/// When it is tried again. Never past its expiry: what is due then only expires.
+fn next_at(claimed: &ClaimedNotification, verdict: &Verdict, now_unix: u64) -> Option<u64> {
+    let step = (claimed.attempts.max(1) as usize - 1).min(BACKOFF_SECONDS.len() - 1);
+    let backoff = BACKOFF_SECONDS[step];
+    let wait = match verdict {
+        Verdict::Accepted | Verdict::TokenDead(_) | Verdict::BadPayload(_) => return None,
+        Verdict::RetryAfter(after, _) => after.map_or(backoff, |after| after.as_secs().max(backoff)),
+        Verdict::Configuration(_) => BACKOFF_SECONDS[BACKOFF_SECONDS.len() - 1],
+    };
+    Some((now_unix + wait).min(claimed.expires_at))
+}

@@ -1,0 +1,286 @@
+//! Notifications that other services ask for: their outbox, and the ledger of what came of them.
+
+use hex::DisplayHex;
+use notifier::{GatewayKind, Verdict};
+use protocol::api::admin::NotificationView;
+use storage::{ReadTx, Row, StorageError, Tx, values};
+
+use super::StoreError;
+use crate::tokens::{SealedContent, TokenKeyId};
+
+/// How long a push may take before it counts as lost, in seconds. Longer than any gateway waits.
+pub const LEASE_SECONDS: u64 = 60;
+
+/// Rows that one transaction forgets.
+const TIDIED_MAX: u32 = 500;
+
+const HOUR_SECONDS: u64 = 3_600;
+
+/// How much is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotificationLimits {
+    /// For one phone in an hour.
+    pub per_token_per_hour_max: u32,
+    /// That wait for their push at once.
+    pub open_max: u32,
+}
+
+/// A notification to keep.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewNotification {
+    /// Its name: random.
+    pub notification_id: [u8; 16],
+    /// Its `notification_type`.
+    pub template: String,
+    /// The gateway of its phone.
+    pub kind: GatewayKind,
+    /// Where it goes, and what it says.
+    pub sealed: SealedContent,
+    /// Now, in seconds since 1970.
+    pub now_unix: u64,
+    /// When it is of no use any more, in seconds since 1970.
+    pub expires_at: u64,
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// It is in the outbox.
+    New,
+    /// The same for the same phone is in the outbox already.
+    Known,
+    /// [`NotificationLimits::per_token_per_hour_max`]
+    TooManyForToken,
+    /// [`NotificationLimits::open_max`]
+    Full,
+}
+
+/// Keeps a notification until it is pushed.
+///
+/// # Errors
+/// When the database fails.
+pub async fn keep(
+    tx: &mut Tx,
+    new: &NewNotification,
+    limits: &NotificationLimits,
+) -> Result<Kept, StorageError> {
+    let known = tx
+        .fetch_optional(
+            "SELECT 1 AS found FROM notification WHERE content_index = $1 AND state = 'open'",
+            &values![new.sealed.content_index],
+        )
+        .await?;
+    if known.is_some() {
+        return Ok(Kept::Known);
+    }
+    let of_token = tx
+        .fetch_one(
+            "SELECT COUNT(*) AS asked FROM notification WHERE token_index = $1 AND opened_at > $2",
+            &[new.sealed.token_index.into(), new.now_unix.saturating_sub(HOUR_SECONDS).try_into()?],
+        )
+        .await?
+        .get_u64("asked")?;
+    if of_token >= u64::from(limits.per_token_per_hour_max) {
+        return Ok(Kept::TooManyForToken);
+    }
+    let open = tx
+        .fetch_one("SELECT COUNT(*) AS waiting FROM notification WHERE state = 'open'", &[])
+        .await?
+        .get_u64("waiting")?;
+    if open >= u64::from(limits.open_max) {
+        return Ok(Kept::Full);
+    }
+    tx.execute(
+        "INSERT INTO notification (notification_id, template, platform, sealed, token_key, token_index, content_index, \
+         state, opened_at, expires_at, due_at, leased, attempts) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, 'open', $8, $9, $8, 0, 0)",
+        &[
+            new.notification_id.into(),
+            (&new.template).into(),
+            new.kind.as_str().into(),
+            (&new.sealed.bytes).into(),
+            new.sealed.key_id.0.into(),
+            new.sealed.token_index.into(),
+            new.sealed.content_index.into(),
+            new.now_unix.try_into()?,
+            new.expires_at.try_into()?,
+        ],
+    )
+    .await?;
+    Ok(Kept::New)
+}
+
+/// A notification whose push is under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimedNotification {
+    /// The row.
+    pub id: i64,
+    /// Its name.
+    pub notification_id: [u8; 16],
+    /// The gateway of its phone.
+    pub kind: GatewayKind,
+    /// Where it goes, and what it says.
+    pub sealed: SealedContent,
+    /// When it was asked for, in seconds since 1970.
+    pub opened_at: u64,
+    /// When it is of no use any more, in seconds since 1970.
+    pub expires_at: u64,
+    /// Pushes so far, with this one.
+    pub attempts: u32,
+}
+
+impl TryFrom<&Row> for ClaimedNotification {
+    type Error = StoreError;
+
+    fn try_from(row: &Row) -> Result<Self, Self::Error> {
+        let column = |column| StoreError::Column { table: "notification", column };
+        Ok(Self {
+            id: row.get_i64("id")?,
+            notification_id: row.get_array("notification_id")?,
+            kind: row.get_text("platform")?.parse().map_err(|_| column("platform"))?,
+            sealed: SealedContent {
+                key_id: TokenKeyId(row.get_array("token_key")?),
+                token_index: row.get_array("token_index")?,
+                content_index: row.get_array("content_index")?,
+                bytes: row.get_blob("sealed")?,
+            },
+            opened_at: row.get_u64("opened_at")?,
+            expires_at: row.get_u64("expires_at")?,
+            attempts: row.get_u32("attempts")?,
+        })
+    }
+}
+
+/// Takes up to `limit` notifications that are due, but for gateways that are `full`, the longest due first.
+///
+/// # Errors
+/// When the database fails or a row cannot be read.
+pub async fn claim(
+    tx: &mut Tx,
+    now_unix: u64,
+    limit: u32,
+    full: &[GatewayKind],
+) -> Result<Vec<ClaimedNotification>, StoreError> {
+    tx.execute(
+        "UPDATE notification SET state = 'expired' WHERE id IN (SELECT id FROM notification \
+         WHERE state = 'open' AND due_at <= $1 AND expires_at <= $1 ORDER BY due_at LIMIT $2)",
+        &[now_unix.try_into()?, TIDIED_MAX.into()],
+    )
+    .await?;
+    let full: String = full.iter().map(|kind| format!("|{kind}|")).collect();
+    let rows = tx
+        .fetch_all(
+            "UPDATE notification SET due_at = $2, leased = 1, attempts = attempts + 1 WHERE id IN \
+             (SELECT id FROM notification WHERE state = 'open' AND due_at <= $1 AND expires_at > $1 \
+             AND $3 NOT LIKE '%|' || platform || '|%' ORDER BY due_at LIMIT $4) \
+             RETURNING id, notification_id, platform, sealed, token_key, token_index, content_index, opened_at, expires_at, \
+             attempts",
+            &[
+                now_unix.try_into()?,
+                (now_unix + LEASE_SECONDS).try_into()?,
+                full.into(),
+                limit.into(),
+            ],
+        )
+        .await?;
+    rows.iter().map(ClaimedNotification::try_from).collect()
+}
+
+/// What came of a push; `next_at` is when it is tried again, in seconds since 1970, if it is. An attempt that is not the latest
+/// any more changes nothing.
+///
+/// # Errors
+/// When the database fails.
+pub async fn finish(
+    tx: &mut Tx,
+    claimed: &ClaimedNotification,
+    verdict: &Verdict,
+    answered_ms: u64,
+    next_at: Option<u64>,
+) -> Result<(), StorageError> {
+    let state = match (verdict, next_at) {
+        (Verdict::Accepted, _) => "accepted",
+        (_, Some(_)) => "open",
+        (_, None) => "refused",
+    };
+    tx.execute(
+        "UPDATE notification SET state = $3, due_at = $4, leased = 0, verdict = $5, why = $6, answered_ms = $7 \
+         WHERE id = $1 AND attempts = $2 AND state = 'open'",
+        &[
+            claimed.id.into(),
+            claimed.attempts.into(),
+            state.into(),
+            next_at.unwrap_or(claimed.expires_at).try_into()?,
+            verdict.as_str().into(),
+            verdict.why().into(),
+            answered_ms.try_into()?,
+        ],
+    )
+    .await
+    .map(drop)
+}
+
+/// Pushes that the last process did not live to record are due again. Answers how many.
+///
+/// # Errors
+/// When the database fails.
+pub async fn take_over(tx: &mut Tx, now_unix: u64) -> Result<u64, StorageError> {
+    let sql = "UPDATE notification SET due_at = $1, leased = 0 WHERE state = 'open' AND leased = 1";
+    tx.execute(sql, &[now_unix.try_into()?]).await
+}
+
+/// When the next one is due, in seconds since 1970.
+///
+/// # Errors
+/// When the database fails.
+pub async fn next_due(tx: &mut ReadTx) -> Result<Option<u64>, StorageError> {
+    let sql = "SELECT MIN(due_at) AS due_at FROM notification WHERE state = 'open'";
+    tx.fetch_one(sql, &[]).await?.opt_u64("due_at")
+}
+
+/// Forgets those that are over and were asked for before a time. Answers whether there may be more.
+///
+/// # Errors
+/// When the database fails.
+pub async fn tidy(tx: &mut Tx, before_unix: u64) -> Result<bool, StorageError> {
+    let forgotten = tx
+        .execute(
+            "DELETE FROM notification WHERE id IN (SELECT id FROM notification WHERE opened_at < $1 AND state <> 'open' \
+             ORDER BY opened_at LIMIT $2)",
+            &[before_unix.try_into()?, TIDIED_MAX.into()],
+        )
+        .await?;
+    Ok(forgotten >= u64::from(TIDIED_MAX))
+}
+
+/// The newest ones. Neither tokens nor what they say.
+///
+/// # Errors
+/// When the database fails or a row cannot be read.
+pub async fn newest(tx: &mut ReadTx, limit: u32) -> Result<Vec<NotificationView>, StorageError> {
+    let rows = tx
+        .fetch_all(
+            "SELECT notification_id, template, platform, state, opened_at, expires_at, due_at, attempts, verdict, why, \
+             answered_ms FROM notification ORDER BY id DESC LIMIT $1",
+            &values![limit],
+        )
+        .await?;
+    rows.iter().map(view).collect()
+}
+
+fn view(row: &Row) -> Result<NotificationView, StorageError> {
+    let state = row.get_text("state")?;
+    Ok(NotificationView {
+        notification_id: row.get_array::<16>("notification_id")?.to_lower_hex_string(),
+        template: row.get_text("template")?,
+        platform: row.get_text("platform")?,
+        opened_at: row.get_u64("opened_at")?,
+        expires_at: row.get_u64("expires_at")?,
+        due_at: if state == "open" { Some(row.get_u64("due_at")?) } else { None },
+        state,
+        attempts: row.get_u32("attempts")?,
+        verdict: row.opt_text("verdict")?,
+        why: row.opt_text("why")?,
+        answered_ms: row.opt_u64("answered_ms")?,
+    })
+}
