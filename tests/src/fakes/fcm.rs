@@ -67,6 +67,16 @@ struct Message {
     /// Every value is a string.
     data: HashMap<String, String>,
     android: Android,
+    /// For iPhones that are reached through Google.
+    #[serde(default)]
+    apns: Option<ApnsConfig>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ApnsConfig {
+    headers: HashMap<String, String>,
+    payload: Value,
 }
 
 #[derive(Deserialize)]
@@ -74,7 +84,8 @@ struct Message {
 struct Android {
     priority: String,
     ttl: String,
-    collapse_key: String,
+    #[serde(default)]
+    collapse_key: Option<String>,
 }
 
 impl Fcm {
@@ -232,14 +243,18 @@ impl Inner {
         let is_right = data_bytes <= DATA_BYTES_MAX
             && message.android.priority == "HIGH"
             && ttl.is_some_and(|seconds| seconds <= TTL_SECONDS_MAX)
-            && !message.android.collapse_key.is_empty();
+            && message.android.collapse_key.is_none_or(|key| !key.is_empty())
+            && message.apns.is_none_or(|apns| {
+                apns.headers.contains_key("apns-priority") && apns.payload["aps"].is_object()
+            });
         if !is_right {
             return Err(INVALID);
         }
         if !self.devices.knows(&message.token) {
             return Err((404, "NOT_FOUND", "UNREGISTERED"));
         }
-        let push = message.data.get("push").ok_or(INVALID)?.clone();
+        let push = message.data.get("push").or_else(|| message.data.get("notification_payload"));
+        let push = push.ok_or(INVALID)?.clone();
         let body: Value = serde_json::from_slice(&request.body).map_err(|_| INVALID)?;
         Ok(Taken { at: Instant::now(), token: message.token, push, request: request.clone(), body })
     }

@@ -1,6 +1,6 @@
 use futures::future::join_all;
 use notifier::fcm::ServiceAccount;
-use notifier::{FcmGateway, PushGateway, Verdict};
+use notifier::{FcmGateway, Notification, PushGateway, Verdict};
 use tests::fakes::fcm::{Fcm, error};
 use tests::fakes::server::{Answer, Behaviour};
 
@@ -56,6 +56,25 @@ async fn a_push_is_what_google_wants() {
     assert_eq!(push["reason"], "payment_incoming");
 }
 
+/// As breez/notify sends it, to phones of both systems.
+#[tokio::test]
+async fn a_notification_has_the_shape_that_wallets_expect() {
+    let stage = Stage::new().await;
+    let payload = serde_json::json!({ "payment_hash": "ab" });
+    let app_data = Some("mine".to_owned());
+    let notification = Notification::new("payment_received", "Incoming payment", &payload, app_data).unwrap();
+    let push = Push::of_notification(notification, WakeId([7; 16]), stage.clock.now() + 60);
+    assert_eq!(stage.gateway.push(&stage.phone(), &push).await, Verdict::Accepted);
+    let message = &stage.fcm.taken().pop().unwrap().body["message"];
+    assert_eq!(message["data"]["notification_type"], "payment_received");
+    assert_eq!(message["data"]["notification_payload"], r#"{"payment_hash":"ab"}"#);
+    assert_eq!(message["data"]["app_data"], "mine");
+    assert_eq!(message["android"], serde_json::json!({ "priority": "HIGH", "ttl": "60s" }));
+    let aps = &message["apns"]["payload"]["aps"];
+    assert_eq!(aps["mutable-content"], 1);
+    assert_eq!(aps["alert"]["title"], "Incoming payment");
+}
+
 #[tokio::test]
 async fn fifty_cold_callers_ask_for_one_access_token() {
     let stage = Stage::new().await;
@@ -104,6 +123,20 @@ async fn a_service_account_that_was_deleted_is_the_operators_mistake() {
     assert_eq!(stage.push().await.as_str(), "configuration", "Google is not asked for each push");
     stage.clock.advance(11);
     assert_eq!(stage.push().await, Verdict::Accepted);
+}
+
+/// What `lsp-server doctor` asks: no phone is pushed to.
+#[tokio::test]
+async fn an_account_can_be_tried_without_a_push() {
+    let stage = Stage::new().await;
+    let refused = Answer::new(400, r#"{"error":"invalid_grant","error_description":"account not found"}"#);
+    stage.fcm.oauth().always(Behaviour::Answer(refused));
+    let verdict = stage.gateway.try_account().await;
+    assert!(matches!(&verdict, Verdict::Configuration(why) if why.contains("invalid_grant")), "{verdict}");
+    stage.fcm.oauth().always(Behaviour::Honest);
+    stage.clock.advance(11);
+    assert_eq!(stage.gateway.try_account().await, Verdict::Accepted);
+    assert!(stage.fcm.taken().is_empty());
 }
 
 #[tokio::test]
