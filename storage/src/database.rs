@@ -168,7 +168,7 @@ impl Database {
         #[cfg(feature = "faults")]
         let _turn = self.faults().turn().await;
         let transaction = self.inner.readers.begin().await.map_err(StorageError::from)?;
-        let mut tx = ReadTx::new(transaction);
+        let mut tx = ReadTx::new(transaction, Some(self.inner.shared.clone()));
         let result = writer::watched(name, body(&mut tx)).await;
         tx.end().await?;
         result
@@ -182,6 +182,10 @@ impl Database {
 
     pub(crate) fn readers(&self) -> &SqlitePool {
         &self.inner.readers
+    }
+
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        self.inner.shared.clone()
     }
 
     #[must_use]

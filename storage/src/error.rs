@@ -33,6 +33,11 @@ pub enum StorageError {
     #[error("a database query failed")]
     Query(#[source] sqlx::Error),
 
+    /// A reader came upon a part of the file that is not what SQLite wrote there. The database has
+    /// [failed](crate::Database::failed).
+    #[error("the database file is damaged")]
+    Damaged(#[source] Failure),
+
     /// [`fetch_one`](crate::ReadTx::fetch_one) found nothing.
     #[error("no row was found where there must be one")]
     RowNotFound,

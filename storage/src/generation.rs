@@ -63,7 +63,7 @@ impl Database {
 pub async fn peek_generation(url: &DatabaseUrl) -> Result<Option<Generation>, StorageError> {
     let DatabaseUrl::Sqlite(path) = url;
     let readers = sqlite::connect_readers(&sqlite::canonical(path)?).await?;
-    let mut tx = crate::ReadTx::new(readers.begin().await?);
+    let mut tx = crate::ReadTx::new(readers.begin().await?, None);
     let known = "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'generation'";
     let found = match tx.fetch_optional(known, &[]).await {
         Ok(Some(_)) => read(&mut tx).await,

@@ -66,9 +66,9 @@ impl Kv {
         .bind(primary.to_owned())
         .bind(secondary.to_owned())
         .bind(key.to_owned());
-        let readers = self.database.readers().clone();
+        let (readers, shared) = (self.database.readers().clone(), self.database.shared());
         async move {
-            let row = query.fetch_optional(&readers).await?;
+            let row = query.fetch_optional(&readers).await.map_err(|error| shared.read_failed(error))?;
             Ok(row.map(|row| row.try_get(0)).transpose()?)
         }
     }
@@ -87,7 +87,7 @@ impl Kv {
         )
         .bind(primary.to_owned())
         .bind(secondary.to_owned());
-        let readers = self.database.readers().clone();
-        async move { Ok(query.fetch_all(&readers).await?) }
+        let (readers, shared) = (self.database.readers().clone(), self.database.shared());
+        async move { query.fetch_all(&readers).await.map_err(|error| shared.read_failed(error)) }
     }
 }

@@ -24,6 +24,7 @@ mod error;
 pub mod faults;
 mod files;
 mod generation;
+mod inspect;
 #[cfg(feature = "faults")]
 mod kill;
 mod kv;
@@ -46,6 +47,7 @@ pub use commit::Commit;
 pub use database::Database;
 pub use error::{Failure, StorageError};
 pub use generation::{Generation, Witness, WitnessError, peek_generation};
+pub use inspect::{damaged_pages, inspect};
 pub use kv::Kv;
 pub use migration::{Migration, MigrationSet};
 pub use row::Row;

@@ -1,9 +1,11 @@
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Sqlite, Transaction};
 
 use crate::session::{Obstacle, Session, Wanted, bound};
+use crate::writer::Shared;
 use crate::{Failure, Row, StorageError, Value};
 
 /// A transaction that reads: one consistent view of what is committed.
@@ -15,7 +17,8 @@ pub struct ReadTx {
 }
 
 enum Source {
-    Pool(Transaction<'static, Sqlite>),
+    /// What damage to the file is told to, if the process writes to it.
+    Pool(Transaction<'static, Sqlite>, Option<Arc<Shared>>),
     Writer(Box<Session>),
 }
 
@@ -40,13 +43,13 @@ enum Savepoint {
 }
 
 impl ReadTx {
-    pub(crate) fn new(transaction: Transaction<'static, Sqlite>) -> Self {
-        Self { source: Source::Pool(transaction), aborted: false }
+    pub(crate) fn new(transaction: Transaction<'static, Sqlite>, shared: Option<Arc<Shared>>) -> Self {
+        Self { source: Source::Pool(transaction, shared), aborted: false }
     }
 
     pub(crate) async fn end(self) -> Result<(), StorageError> {
         match self.source {
-            Source::Pool(transaction) => Ok(transaction.rollback().await?),
+            Source::Pool(transaction, _) => Ok(transaction.rollback().await?),
             Source::Writer(_) => Ok(()),
         }
     }
@@ -59,8 +62,11 @@ impl ReadTx {
     ) -> Result<Vec<SqliteRow>, StorageError> {
         self.usable()?;
         let rows = match &mut self.source {
-            Source::Pool(transaction) => {
-                wanted.fetch(bound(sql, params), transaction).await.map_err(StorageError::from)
+            Source::Pool(transaction, shared) => {
+                wanted.fetch(bound(sql, params), transaction).await.map_err(|error| match shared {
+                    Some(shared) => shared.read_failed(error),
+                    None => error.into(),
+                })
             }
             Source::Writer(session) => session.fetch(sql, params, wanted).await.map_err(StorageError::from),
         };
@@ -127,7 +133,7 @@ impl Tx {
         self.transaction.usable()?;
         let done = match &mut self.transaction.source {
             Source::Writer(session) => session.execute(sql, params).await,
-            Source::Pool(transaction) => bound(sql, params)
+            Source::Pool(transaction, _) => bound(sql, params)
                 .execute(&mut **transaction)
                 .await
                 .map(|done| done.rows_affected())
@@ -145,7 +151,7 @@ impl Tx {
     pub(crate) fn failure(&self) -> Option<Failure> {
         match &self.transaction.source {
             Source::Writer(session) => session.failure().cloned(),
-            Source::Pool(_) => None,
+            Source::Pool(..) => None,
         }
     }
 
@@ -213,14 +219,14 @@ impl Tx {
     pub(crate) async fn close(self) -> Result<(), sqlx::Error> {
         match self.transaction.source {
             Source::Writer(session) => session.close().await,
-            Source::Pool(_) => Ok(()),
+            Source::Pool(..) => Ok(()),
         }
     }
 
     fn session(&mut self) -> Option<&mut Session> {
         match &mut self.transaction.source {
             Source::Writer(session) => Some(session),
-            Source::Pool(_) => None,
+            Source::Pool(..) => None,
         }
     }
 }

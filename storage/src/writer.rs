@@ -13,8 +13,8 @@ pub(crate) use job::{AppTransaction, Job, KvKey};
 
 use crate::lease::Lease;
 use crate::stats::Counters;
-use crate::trouble::TroubleState;
-use crate::{Failure, Stats, Tx};
+use crate::trouble::{TroubleState, is_damage};
+use crate::{Failure, Stats, StorageError, Tx};
 
 /// A batch ends at either bound; what is queued beyond goes into the next one.
 const BATCH_JOBS_MAX: usize = 1024;
@@ -41,6 +41,24 @@ pub(crate) enum State {
     Running,
     Closed,
     Failed(Failure),
+}
+
+impl Shared {
+    /// What a reader's error means. A damaged file is damaged for everybody: the process has to stop, whoever came upon it.
+    pub(crate) fn read_failed(&self, error: sqlx::Error) -> StorageError {
+        if !is_damage(&error) {
+            return error.into();
+        }
+        let failure = Failure::from(error);
+        self.state.send_if_modified(|state| {
+            let is_news = matches!(state, State::Running);
+            if is_news {
+                *state = State::Failed(failure.clone());
+            }
+            is_news
+        });
+        StorageError::Damaged(failure)
+    }
 }
 
 /// Starts the task. It runs until the queue is closed and empty, or a batch fails.

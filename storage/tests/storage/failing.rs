@@ -99,6 +99,43 @@ async fn a_damaged_file_stops_the_writer() {
     assert!(matches!(db.failed().await, Failure::Database(_)));
 }
 
+#[tokio::test]
+async fn a_damaged_file_stops_whoever_only_reads_it_too() {
+    let folder = Folder::new();
+    let db = folder.open().await;
+    for id in 0..200 {
+        drop(add_note(&db, id, &"x".repeat(4_000)));
+    }
+    drop(db.kv().write("a", "b", "c", vec![1; 100_000]));
+    db.close().await;
+    let url = folder.url();
+    assert_eq!(storage::damaged_pages(&url).await.unwrap(), Vec::<String>::new());
+
+    let mut bytes = std::fs::read(folder.path()).unwrap();
+    bytes[40_000..].fill(0xff);
+    std::fs::write(folder.path(), bytes).unwrap();
+    let said = storage::damaged_pages(&url).await;
+    assert!(said.is_err() || said.is_ok_and(|found| !found.is_empty()));
+    let db = folder.open().await;
+    let read =
+        db.read("notes", |tx| Box::pin(async move { tx.fetch_all("SELECT text FROM note", &[]).await }));
+    assert!(matches!(read.await, Err(StorageError::Damaged(_))));
+    assert!(matches!(db.failed().await, Failure::Database(_)));
+
+    let other = Folder::new();
+    std::fs::copy(folder.path(), other.path()).unwrap();
+    let db = other.open().await;
+    assert!(matches!(db.kv().read("a", "b", "c").await, Err(StorageError::Damaged(_))));
+    assert!(matches!(db.failed().await, Failure::Database(_)));
+
+    let other = Folder::new();
+    std::fs::write(other.path(), b"not a database, whatever its name says").unwrap();
+    assert!(matches!(
+        storage::damaged_pages(&other.url()).await,
+        Err(StorageError::Connect { .. } | StorageError::Query(_))
+    ));
+}
+
 #[test]
 fn a_runtime_that_goes_takes_the_writer_along_and_says_so() {
     let folder = Folder::new();

@@ -1,0 +1,42 @@
+//! A look into a database that may be in use, or that no server dares to open.
+
+use futures::future::BoxFuture;
+
+use crate::{DatabaseUrl, ReadTx, StorageError, sqlite};
+
+/// Reads one consistent view of a database that another process may be writing to. Takes no lease, applies no migration and
+/// changes nothing.
+///
+/// # Errors
+/// When it cannot be opened; what `body` gives.
+pub async fn inspect<T, E, F>(url: &DatabaseUrl, body: F) -> Result<T, E>
+where
+    E: From<StorageError>,
+    F: for<'a> FnOnce(&'a mut ReadTx) -> BoxFuture<'a, Result<T, E>>,
+{
+    let DatabaseUrl::Sqlite(path) = url;
+    let readers = sqlite::connect_readers(&sqlite::canonical(path)?).await?;
+    let mut tx = ReadTx::new(readers.begin().await.map_err(StorageError::from)?, None);
+    let result = body(&mut tx).await;
+    let ended = tx.end().await;
+    readers.close().await;
+    let result = result?;
+    ended?;
+    Ok(result)
+}
+
+/// Whether every page of the database's file is what SQLite wrote there; else the first things that are not, in SQLite's words, which
+/// hold no stored value. Reads all of the file.
+///
+/// # Errors
+/// When it cannot be opened, or is damaged beyond reading.
+pub async fn damaged_pages(url: &DatabaseUrl) -> Result<Vec<String>, StorageError> {
+    let found = inspect(url, |tx| {
+        Box::pin(async move {
+            let rows = tx.fetch_all("PRAGMA quick_check(5)", &[]).await?;
+            rows.iter().map(|row| row.get_text("quick_check")).collect::<Result<Vec<_>, StorageError>>()
+        })
+    })
+    .await?;
+    Ok(found.into_iter().filter(|line| line != "ok").collect())
+}
