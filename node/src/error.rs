@@ -56,11 +56,14 @@ pub enum NodeError {
     Storage(#[from] storage::StorageError),
     /// Something stored could not be read back.
     #[error(
-        "stored {what} cannot be read: leave the database as it is and report this; an older copy would lose channels' money"
+        "stored {what} cannot be read (table kv, key `{key}`): leave the database as it is and report this; an older copy would \
+         lose channels' money"
     )]
     Corrupt {
         /// Which object.
         what: &'static str,
+        /// Which row: what LDK or BDK calls it.
+        key: String,
     },
     /// A listening address could not be bound.
     #[error(

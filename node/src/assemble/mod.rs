@@ -105,10 +105,10 @@ impl Node {
             broadcaster.clone(),
             fees.clone(),
         );
-        let monitors = persister
-            .read_all_channel_monitors_with_updates()
-            .await
-            .map_err(|_| NodeError::Corrupt { what: "channel monitor" })?;
+        let monitors = match persister.read_all_channel_monitors_with_updates().await {
+            Ok(monitors) => monitors,
+            Err(error) => return Err(stored::unreadable_monitor(&persister, &kv, error).await),
+        };
         let chain_monitor: Arc<ChainMonitor> = Arc::new(LdkChainMonitor::new_async_beta(
             None,
             broadcaster.clone(),
@@ -175,7 +175,7 @@ impl Node {
             let (channel_id, is_first) = (monitor.channel_id(), monitor.get_latest_update_id() == 0);
             chain_monitor
                 .load_existing_monitor(channel_id, monitor)
-                .map_err(|()| NodeError::Corrupt { what: "channel monitor" })?;
+                .map_err(|()| NodeError::Corrupt { what: "channel monitor", key: channel_id.to_string() })?;
             if is_first {
                 // LDK 0.3.0-rc3 remembers which updates of a monitor were being written, but not that a channel's first monitor
                 // was (`ln/channelmanager.rs`, `handle_in_flight_updates`): a process that ended before the manager had heard

@@ -11,17 +11,20 @@ use lightning::ln::channelmanager::{ChainParameters, ChannelManagerReadArgs};
 use lightning::routing::scoring::ProbabilisticScoringDecayParameters;
 use lightning::sign::{InMemorySigner, KeysManager};
 use lightning::util::persist::{
-    CHANNEL_MANAGER_PERSISTENCE_KEY, KVStore, NETWORK_GRAPH_PERSISTENCE_KEY, OUTPUT_SWEEPER_PERSISTENCE_KEY,
-    SCORER_PERSISTENCE_KEY,
+    CHANNEL_MANAGER_PERSISTENCE_KEY, CHANNEL_MONITOR_PERSISTENCE_PRIMARY_NAMESPACE,
+    CHANNEL_MONITOR_PERSISTENCE_SECONDARY_NAMESPACE, KVStore, NETWORK_GRAPH_PERSISTENCE_KEY,
+    OUTPUT_SWEEPER_PERSISTENCE_KEY, SCORER_PERSISTENCE_KEY,
 };
 use lightning::util::ser::ReadableArgs;
+
+use storage::StorageError;
 
 use super::settings::user_config;
 use crate::chain::{Broadcaster, Fees};
 use crate::config::NodeConfig;
 use crate::error::NodeError;
 use crate::kv::NodeKv;
-use crate::ldk::{ChainMonitor, ChannelManager, NetworkGraph, Router, Scorer, Sweeper};
+use crate::ldk::{ChainMonitor, ChannelManager, MonitorPersister, NetworkGraph, Router, Scorer, Sweeper};
 use crate::logger::LdkLogger;
 use crate::onchain::OnChainWallet;
 use crate::onion::MessageRouter;
@@ -42,21 +45,41 @@ pub(super) struct Ways {
     pub(super) message_router: Arc<MessageRouter>,
 }
 
+/// Peers tell of the graph again, so that one that cannot be read is no reason not to start.
 pub(super) async fn graph(kv: &NodeKv, network: Network) -> Result<NetworkGraph, NodeError> {
-    match read(kv, NETWORK_GRAPH_PERSISTENCE_KEY).await? {
-        Some(bytes) => NetworkGraph::read(&mut Cursor::new(bytes), LdkLogger)
-            .map_err(|_| NodeError::Corrupt { what: "network graph" }),
-        None => Ok(NetworkGraph::new(network, LdkLogger)),
-    }
+    let stored = read(kv, NETWORK_GRAPH_PERSISTENCE_KEY).await?;
+    let graph = stored.map(|bytes| NetworkGraph::read(&mut Cursor::new(bytes), LdkLogger));
+    Ok(match graph {
+        Some(Ok(graph)) => graph,
+        Some(Err(_)) => {
+            begins_anew("network graph", NETWORK_GRAPH_PERSISTENCE_KEY);
+            NetworkGraph::new(network, LdkLogger)
+        }
+        None => NetworkGraph::new(network, LdkLogger),
+    })
 }
 
+fn begins_anew(what: &str, key: &str) {
+    tracing::error!(
+        table = "kv",
+        key,
+        "the stored {what} cannot be read: it is set aside, and a new one begins"
+    );
+}
+
+/// What routes were worth is learnt again.
 pub(super) async fn scorer(kv: &NodeKv, graph: &Arc<NetworkGraph>) -> Result<Scorer, NodeError> {
     let decay = ProbabilisticScoringDecayParameters::default();
-    match read(kv, SCORER_PERSISTENCE_KEY).await? {
-        Some(bytes) => Scorer::read(&mut Cursor::new(bytes), (decay, graph.clone(), LdkLogger))
-            .map_err(|_| NodeError::Corrupt { what: "scorer" }),
-        None => Ok(Scorer::new(decay, graph.clone(), LdkLogger)),
-    }
+    let stored = read(kv, SCORER_PERSISTENCE_KEY).await?;
+    let scorer = stored.map(|bytes| Scorer::read(&mut Cursor::new(bytes), (decay, graph.clone(), LdkLogger)));
+    Ok(match scorer {
+        Some(Ok(scorer)) => scorer,
+        Some(Err(_)) => {
+            begins_anew("scorer", SCORER_PERSISTENCE_KEY);
+            Scorer::new(decay, graph.clone(), LdkLogger)
+        }
+        None => Scorer::new(decay, graph.clone(), LdkLogger),
+    })
 }
 
 impl Foundation {
@@ -69,7 +92,8 @@ impl Foundation {
         monitors: &[(BlockLocator, ChannelMonitor<InMemorySigner>)],
     ) -> Result<(BlockLocator, ChannelManager), NodeError> {
         let user_config = user_config(&config.role);
-        let corrupt = || NodeError::Corrupt { what: "channel manager" };
+        let key = || CHANNEL_MANAGER_PERSISTENCE_KEY.to_owned();
+        let corrupt = || NodeError::Corrupt { what: "channel manager", key: key() };
         let Ways { chain_monitor, router, message_router } = ways;
         if let Some(bytes) = read(&self.kv, CHANNEL_MANAGER_PERSISTENCE_KEY).await? {
             let args = ChannelManagerReadArgs::new(
@@ -136,8 +160,10 @@ impl Foundation {
             self.kv.clone(),
             LdkLogger,
         );
-        <(BlockLocator, Sweeper)>::read(&mut Cursor::new(bytes), args)
-            .map_err(|_| NodeError::Corrupt { what: "output sweeper" })
+        <(BlockLocator, Sweeper)>::read(&mut Cursor::new(bytes), args).map_err(|_| NodeError::Corrupt {
+            what: "output sweeper",
+            key: OUTPUT_SWEEPER_PERSISTENCE_KEY.to_owned(),
+        })
     }
 }
 
@@ -150,6 +176,32 @@ async fn read(kv: &NodeKv, key: &'static str) -> Result<Option<Vec<u8>>, NodeErr
     match KVStore::read(kv, "", "", key).await {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == lightning::io::ErrorKind::NotFound => Ok(None),
-        Err(_) => Err(NodeError::Corrupt { what: key }),
+        Err(error) => Err(unreadable("object", key.to_owned(), &error)),
     }
+}
+
+/// A database that fails is not an object that is damaged.
+fn unreadable(what: &'static str, key: String, error: &lightning::io::Error) -> NodeError {
+    match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        Some(StorageError::Damaged(failure)) => NodeError::Storage(StorageError::Damaged(failure.clone())),
+        Some(StorageError::Stopped) => NodeError::Storage(StorageError::Stopped),
+        _ => NodeError::Corrupt { what, key },
+    }
+}
+
+/// LDK reads all monitors at once, and does not say which of them it could not read.
+pub(super) async fn unreadable_monitor(
+    persister: &MonitorPersister,
+    kv: &NodeKv,
+    error: lightning::io::Error,
+) -> NodeError {
+    const WHAT: &str = "channel monitor";
+    let (primary, secondary) =
+        (CHANNEL_MONITOR_PERSISTENCE_PRIMARY_NAMESPACE, CHANNEL_MONITOR_PERSISTENCE_SECONDARY_NAMESPACE);
+    for key in KVStore::list(kv, primary, secondary).await.unwrap_or_default() {
+        if let Err(error) = persister.read_channel_monitor_with_updates(&key).await {
+            return unreadable(WHAT, format!("{primary}/{key}"), &error);
+        }
+    }
+    unreadable(WHAT, primary.to_owned(), &error)
 }

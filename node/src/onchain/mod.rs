@@ -58,7 +58,7 @@ impl OnChainWallet {
                 .check_network(network)
                 .load_wallet_no_persist(stored)
                 .map_err(|error| NodeError::on_chain("be loaded", error))?
-                .ok_or(NodeError::Corrupt { what: "on-chain wallet" })?,
+                .ok_or(NodeError::Corrupt { what: "on-chain wallet", key: "on_chain_wallet".to_owned() })?,
             None => {
                 let mut wallet = Wallet::create(external, internal)
                     .network(network)

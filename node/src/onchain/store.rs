@@ -25,7 +25,10 @@ impl ChangeSets {
         keys.sort_unstable();
         let mut merged = None;
         for key in &keys {
-            let corrupt = || NodeError::Corrupt { what: "on-chain wallet" };
+            let corrupt = || NodeError::Corrupt {
+                what: "on-chain wallet",
+                key: format!("{NAMESPACE}/{CHANGE_SETS}/{key}"),
+            };
             let bytes = kv.read(NAMESPACE, CHANGE_SETS, key).await?.ok_or_else(corrupt)?;
             merge(&mut merged, serde_json::from_slice(&bytes).map_err(|_| corrupt())?);
         }
