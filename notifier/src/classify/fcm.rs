@@ -28,19 +28,24 @@ struct Detail {
     error_code: String,
 }
 
-/// What FCM's answer means: by `error.details[].errorCode`, else by `error.status`, else by the HTTP status.
+/// What FCM's answer means: by `error.details[].errorCode`, else by `error.status`, else by the HTTP status. What is no answer of 4xx, of a proxy
+/// for instance, forgets no device, whatever its body says.
 pub(crate) fn fcm(status: u16, retry_after: Option<Duration>, body: &[u8]) -> Verdict {
     if status == 200 {
         return Verdict::Accepted;
     }
     let error = serde_json::from_slice::<Body>(body).unwrap_or_default().error;
     let known = |code: &str| of_code(code, retry_after);
-    error
+    let verdict = error
         .details
         .iter()
         .find_map(|detail| known(&detail.error_code))
         .or_else(|| of_status(&error.status, retry_after))
-        .unwrap_or_else(|| of_http(status, retry_after))
+        .unwrap_or_else(|| of_http(status, retry_after));
+    match verdict {
+        Verdict::TokenDead(_) if !(400..500).contains(&status) => of_http(status, retry_after),
+        verdict => verdict,
+    }
 }
 
 /// FCM's own codes.
@@ -179,6 +184,9 @@ mod tests {
             // The code counts, not the status beside it.
             (400, "INVALID_ARGUMENT", "UNREGISTERED", "token_dead"),
             (404, "NOT_FOUND", "UNSPECIFIED_ERROR", "configuration"),
+            // No answer of FCM's.
+            (302, "NOT_FOUND", "UNREGISTERED", "bad_payload"),
+            (502, "PERMISSION_DENIED", "SENDER_ID_MISMATCH", "retry"),
         ] {
             let verdict = fcm(http, ASKED, &body(status, code));
             assert_eq!(verdict.as_str(), expected, "{http} {status} {code}");

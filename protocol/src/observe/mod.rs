@@ -45,7 +45,8 @@ pub struct Unreadable;
 /// of a path that LDK built for itself is encrypted in LDK's own way, and is `None` without being read.
 ///
 /// # Errors
-/// [`Unreadable`] for a message that LDK would drop as well.
+/// [`Unreadable`] for a message that LDK would drop as well, and for one with a malformed field of ours: LDK, which does not know it,
+/// forwards that one as if it had none, and nobody acts on it.
 pub fn read_hop_fields(
     message: &OnionMessage,
     ecdh: impl Fn(&PublicKey, Option<&Scalar>) -> Result<SharedSecret, ()>,
