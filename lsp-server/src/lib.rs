@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod damage;
 pub mod doctor;
 pub mod error;
 #[cfg(any(test, feature = "fuzz"))]

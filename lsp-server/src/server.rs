@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, PushCredentials};
+use crate::damage::Damage;
 use crate::error::ServerError;
 use crate::guard::Guard;
 use crate::limits::{self, ServerLimit};
@@ -58,6 +59,7 @@ pub struct Server {
     left_out: Vec<String>,
     tasks: Tasks,
     guard: Guard,
+    damage: Arc<Damage>,
 }
 
 impl Server {
@@ -137,6 +139,7 @@ impl Server {
         let (requests, incoming) = mpsc::channel(REQUESTS_QUEUED_MAX);
         let handler = Handler::new(payments.clone(), mailbox.clone(), waker.clone(), requests);
         node.start(Arc::new(handler)).await?;
+        let damage = Arc::new(Damage::default());
         let loops = vec![
             tokio::spawn(answer_requests(payments.clone(), incoming, tasks.clone())),
             tokio::spawn(payments.clone().run_reconcile()),
@@ -148,6 +151,7 @@ impl Server {
             tokio::spawn(notifications.clone().run()),
             tokio::spawn(metrics::run_refresh(db.clone(), node.clone(), clock.clone())),
             tokio::spawn(guard.clone().run(db.clone())),
+            tokio::spawn(damage.clone().run(db.clone(), clock.clone())),
         ];
         let loops = Mutex::new(loops);
         tracing::info!(node_id = %node.node_id(), height = %node.height(), "the server is up");
@@ -164,6 +168,7 @@ impl Server {
             left_out,
             tasks,
             guard,
+            damage,
         }))
     }
 
@@ -293,11 +298,21 @@ impl Server {
         Ok(self.payments.check().await?)
     }
 
+    /// What the last look through the tables found.
+    pub fn damage(&self) -> &Arc<Damage> {
+        &self.damage
+    }
+
     /// What an operator should look at now, in words.
     pub fn alarms(&self) -> Vec<String> {
         let chain = self.node.chain_health().trouble.map(|trouble| format!("the chain: {trouble}"));
+        let damaged = self
+            .damage
+            .found()
+            .summary()
+            .map(|found| format!("damaged rows are set aside ({found}); `lsp-server doctor` names them"));
         let left_out = self.left_out.iter().map(|mistake| format!("a push provider is left out: {mistake}"));
-        chain.into_iter().chain(self.payments.alarms()).chain(left_out).collect()
+        chain.into_iter().chain(damaged).chain(self.payments.alarms()).chain(left_out).collect()
     }
 
     /// Unblocks as if the payee had.

@@ -163,15 +163,22 @@ fn database_failed(failure: storage::Failure) -> CliError {
     CliError::DatabaseFailed(failure)
 }
 
-/// The signals that ask the server to stop.
+/// The signals that ask the server to stop, and the one that must not end it.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// A file has reached the size that it may have. The write that is refused is an error like any other of the disk.
+    _file_size: Signal,
 }
 
 impl Signals {
     fn new() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        let file_size = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            _file_size: signal(file_size)?,
+        })
     }
 
     /// The name of the next one.

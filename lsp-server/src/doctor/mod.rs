@@ -1,6 +1,7 @@
 //! Is everything there that the server needs? Every check says what to do if not, and none changes anything.
 
 mod bitcoind;
+mod damage;
 mod files;
 mod ports;
 mod push;
@@ -94,6 +95,7 @@ pub async fn examine(data_dir: &Path, clock: &dyn Clock) -> Vec<Check> {
     checks.push(files::token_key(&config));
     checks.push(files::database(&config, running));
     checks.push(witness::examine(&config).await);
+    checks.extend(damage::examine(&config).await);
     checks.push(files::disk_space(&config));
     checks.extend(bitcoind::examine(&config, clock).await);
     checks.extend(ports::examine(&config, running));

@@ -52,7 +52,8 @@ impl HttpServers {
             config.push.devices,
             usize::try_from(config.http.requests_max).unwrap_or(usize::MAX),
             server.clock().clone(),
-        );
+        )
+        .telling_of(server.damage().clone());
         let connections = ConnectionLimits {
             connections_max: usize::try_from(config.http.connections_max).unwrap_or(usize::MAX),
             ..ConnectionLimits::default()

@@ -13,7 +13,7 @@ use storage::StorageError;
 use tokio::sync::Notify;
 
 use super::{Mailbox, WAKE_GROUP, wake_of};
-use crate::store::mailbox::{self, WaitingMessage};
+use crate::store::mailbox::{self, Recipients, WaitingMessage};
 use crate::store::{StoreError, wakes};
 
 /// Between two rescans.
@@ -142,16 +142,16 @@ impl Mailbox {
         if dropped > 0 {
             tracing::info!(dropped, "messages waited too long for their recipients");
         }
-        let mut after = None;
+        let mut after = Vec::new();
         loop {
-            let recipients = self
+            let Recipients { nodes, next } = self
                 .database
                 .read("mailbox_recipients", |tx| Box::pin(mailbox::recipients(tx, after, RESCANNED_MAX)))
                 .await?;
-            let Some(last) = recipients.last() else { return Ok(()) };
-            after = Some(*last);
+            let Some(next) = next else { return Ok(()) };
+            after = next;
             let (here, away): (Vec<_>, Vec<_>) =
-                recipients.into_iter().partition(|recipient| self.node.is_connected(*recipient));
+                nodes.into_iter().partition(|recipient| self.node.is_connected(*recipient));
             here.into_iter().for_each(|recipient| self.round.ask(recipient));
             self.ensure_wakes(away, now_unix).await?;
         }

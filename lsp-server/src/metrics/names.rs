@@ -40,6 +40,8 @@ table! {
     LIMIT_REFUSALS: "lightning_rod_limit_refusals_total", Kind::Counter, Count, ["limit"];
     /// Unblocks with a pid of no live hold: late repeats, or guesses.
     UNKNOWN_UNBLOCKS: "lightning_rod_unknown_unblocks_total", Kind::Counter, Count, [];
+    /// Rows that cannot be read, by table: they are set aside, and nothing acts on them.
+    DAMAGED_ROWS: "lightning_rod_damaged_rows", Kind::Gauge, Count, ["table"];
     /// Bytes of the values of LDK's and the on-chain wallet's writes.
     DATABASE_KV_BYTES: "lightning_rod_database_kv_bytes_total", Kind::Counter, Bytes, [];
     /// 1 for what keeps the database from being written, else 0.

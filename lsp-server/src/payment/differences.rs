@@ -27,7 +27,7 @@ pub(super) enum DifferenceKind {
     ReasonWithoutWake,
     /// A wake is open for a live hold that has no such reason. It is ended.
     WakeWithoutReason,
-    /// The rows of a hold contradict each other. It is left alone, and LDK fails its HTLCs in time.
+    /// The rows of a hold contradict each other. It is left alone, and its HTLCs are failed back.
     UnreadableHold,
 }
 

@@ -17,7 +17,7 @@ use super::step::{Select, StepContext, Stepped, step_in};
 use super::{PaymentLimits, Payments, lock};
 use crate::limits::ServerLimit;
 use crate::store::StoreError;
-use crate::store::holds::{self, HoldRow, PayerUsage};
+use crate::store::holds::{self, Blind, HoldRow, PayerUsage};
 use crate::store::parts::{self, HeldUsage};
 
 /// An HTLC that comes this many blocks after an ended hold's deadline is a payment of its own.
@@ -51,7 +51,7 @@ impl Payments {
                 let cause = &error as &dyn std::error::Error;
                 tracing::error!(
                     %intercept_id, %payment_hash, error = cause,
-                    "a hold on this HTLC cannot be read: the HTLC is left alone, and LDK fails it in time"
+                    "a hold on this HTLC cannot be read: it is not forwarded, and failed back"
                 );
                 return Ok(());
             }
@@ -71,6 +71,13 @@ impl Payments {
                 );
             }
             Some(held) => self.hold(held),
+            None if self.may_be_of_a_damaged_hold(&htlc) => {
+                let (intercept_id, payment_hash) = (htlc.intercept_id, htlc.payment_hash);
+                tracing::error!(
+                    %intercept_id, %payment_hash,
+                    "a payment hash of its payer's hold cannot be read: it is not forwarded, and failed back"
+                );
+            }
             None => self.let_go(htlc),
         }
         Ok(())
@@ -98,6 +105,14 @@ impl Payments {
         })
     }
 
+    /// Whether its payer has a live hold with a payment hash that nobody knows any more: this HTLC's, maybe.
+    fn may_be_of_a_damaged_hold(&self, htlc: &InterceptedHtlc) -> bool {
+        let blind = lock(&self.blind).clone();
+        let height = self.node.height();
+        let is_for_it = |blind: &Blind| height < blind.deadline.plus(LATE_PART_BLOCKS);
+        blind.iter().any(|blind| is_for_it(blind) && self.on_channel_of(blind.payer, htlc).is_some())
+    }
+
     /// LDK's event names no source: the HTLC is the payer's if one of its channels has it.
     fn on_channel_of(&self, payer: PublicKey, htlc: &InterceptedHtlc) -> Option<PendingInboundHtlc> {
         let pending = self.node.pending_inbound_htlcs(payer);
@@ -116,8 +131,17 @@ impl Payments {
         let limits = self.limits.clone();
         let commit = self.db.submit_required("part_intercepted", move |tx| {
             Box::pin(async move {
-                let stepped = admit(tx, &context, &limits, held).await?;
-                Ok::<_, StoreError>(stepped.into_iter().collect())
+                let (hold_id, id) = (held.hold_id, held.part.intercept_id);
+                match admit(tx, &context, &limits, held).await {
+                    Ok(stepped) => Ok(stepped.into_iter().collect()),
+                    // Nobody forwards it: LDK tells of it again at the next start, or fails it in time.
+                    Err(error) if error.is_of_a_row() => {
+                        tracing::error!(hold_id, intercept_id = %id, error = &error as &dyn std::error::Error,
+                            "an HTLC is left alone");
+                        Ok(Vec::new())
+                    }
+                    Err(error) => Err(error),
+                }
             })
         });
         storage::crash_point!("htlc_queued");

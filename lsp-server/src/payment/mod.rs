@@ -39,6 +39,7 @@ use tokio::sync::{Notify, Semaphore};
 use crate::clock::Clock;
 use crate::mailbox::Mailbox;
 use crate::store::StoreError;
+use crate::store::holds::Blind;
 use crate::store::wakes::WakeKey;
 use crate::tasks::Tasks;
 use crate::wake::Waker;
@@ -85,6 +86,8 @@ pub struct Payments {
     /// Wakes that a hold's row asks for and that are not open, and the other way round.
     lacking_wakes: Mutex<Suspicions<(i64, WakeKey)>>,
     needless_wakes: Mutex<Suspicions<WakeKey>>,
+    /// Payers with a live hold of which a payment hash is lost.
+    blind: Mutex<Vec<Blind>>,
     rescan: Notify,
 }
 
@@ -126,6 +129,7 @@ impl Payments {
             strange_htlcs: Mutex::default(),
             lacking_wakes: Mutex::default(),
             needless_wakes: Mutex::default(),
+            blind: Mutex::default(),
             rescan: Notify::new(),
         })
     }

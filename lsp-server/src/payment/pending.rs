@@ -8,7 +8,7 @@ use node::Replay;
 use super::Payments;
 use super::unblock::PENDING_FIRST_RETRY_SECS;
 use crate::store::StoreError;
-use crate::store::pending::{self, PendingMessage};
+use crate::store::pending::{self, Due, PendingMessage};
 
 /// How often due packets are looked for.
 const PENDING_SCAN_INTERVAL: Duration = Duration::from_secs(1);
@@ -37,11 +37,18 @@ impl Payments {
     /// When the database fails.
     pub async fn send_due(&self) -> Result<(), StoreError> {
         let now_unix = self.clock.now_unix();
-        let due = self
+        let Due { messages, damaged } = self
             .db
             .read("pending_due", move |tx| Box::pin(pending::due(tx, now_unix, PENDING_BATCH_MAX)))
             .await?;
-        for message in due {
+        for hold_id in damaged {
+            // It must not take the place of one that can be sent; an operator may mend it.
+            let due_at = now_unix + PENDING_BACKOFF_SECS_MAX;
+            self.db
+                .submit("put_off_pending", move |tx| Box::pin(pending::put_off(tx, hold_id, due_at)))
+                .await?;
+        }
+        for message in messages {
             storage::crash_point!("before_pending_sent_again");
             self.send_pending(&message);
             storage::crash_point!("pending_sent_again");

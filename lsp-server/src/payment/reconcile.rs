@@ -21,7 +21,7 @@ use super::step::Select;
 use super::tidy::KNOWN_PARTS_SECS;
 use super::{Payments, lock};
 use crate::metrics::names;
-use crate::store::holds::{self, HoldRow, Loaded};
+use crate::store::holds::{self, HoldRow, Loaded, Unreadable};
 use crate::store::{StoreError, parts, wakes};
 
 /// The longest pause between two looks; every event of a channel or a peer asks for one at once.
@@ -194,10 +194,11 @@ impl Payments {
     }
 
     fn note_unreadable(&self, loaded: &Loaded) {
-        for (hold_id, error) in &loaded.unreadable {
+        for Unreadable { hold_id, error, .. } in &loaded.unreadable {
             let detail = crate::error::with_causes(error);
             self.note(DifferenceKind::UnreadableHold, format!("hold {hold_id}"), detail);
         }
+        *lock(&self.blind) = loaded.unreadable.iter().filter_map(|hold| hold.blind).collect();
     }
 
     fn payer_channels(&self, payer: PublicKey) -> PayerChannels {

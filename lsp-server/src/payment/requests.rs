@@ -92,9 +92,7 @@ impl Payments {
         if channels.iter().any(|channel| channel.is_announced) {
             return Err(RefusalReason::ChannelAnnounced.into());
         }
-        if block.payment_hashes.len() > self.limits.hashes_per_hold_max {
-            return Err(Refusal::over(RefusalReason::TooManyHashes, ServerLimit::HashesPerHold));
-        }
+        bounded_hashes(block.payment_hashes.len(), self.limits.hashes_per_hold_max)?;
         deadline::grant(block.deadline, self.node.height(), self.limits.hold).map_err(|error| match error {
             DeadlineError::TooSoon { .. } => RefusalReason::DeadlineTooSoon.into(),
             _ => RefusalReason::DeadlineTooLate.into(),
@@ -233,6 +231,14 @@ impl From<RefusalReason> for Refusal {
     fn from(reason: RefusalReason) -> Self {
         Self { reason, limit: None }
     }
+}
+
+/// So many payment hashes share one hold.
+fn bounded_hashes(hashes: usize, max: usize) -> Result<(), Refusal> {
+    if hashes > max {
+        return Err(Refusal::over(RefusalReason::TooManyHashes, ServerLimit::HashesPerHold));
+    }
+    Ok(())
 }
 
 /// (payer, pid_hash) is unique as long as it is remembered: the same request gets the same answer, any other is refused.

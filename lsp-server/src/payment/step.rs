@@ -15,7 +15,7 @@ use super::routes::Routes;
 use super::{PaymentNode, Payments, lock};
 use crate::limits::ServerLimit;
 use crate::store::wakes::{self, NewWake};
-use crate::store::{StoreError, holds, parts, pending};
+use crate::store::{StoreError, damage, holds, parts, pending};
 
 /// Seconds that a block takes, for turning block deadlines into push expiries.
 pub(super) const BLOCK_SECS: u64 = 600;
@@ -106,14 +106,21 @@ impl Payments {
 async fn selected(tx: &mut Tx, select: Select) -> Result<Vec<i64>, StoreError> {
     Ok(match select {
         Select::Hold(hold_id) => vec![hold_id],
-        Select::Part(id) => parts::hold_of(tx, id).await?.into_iter().collect(),
+        Select::Part(id) => match parts::hold_of(tx, id).await.map_err(StoreError::from) {
+            Ok(hold_id) => hold_id.into_iter().collect(),
+            Err(error) if error.is_of_a_row() => {
+                damage::stumbled("hold_part", id.to_string(), &error);
+                Vec::new()
+            }
+            Err(error) => return Err(error),
+        },
         Select::PidHash(pid_hash) => holds::live_ids_by_pid_hash(tx, pid_hash).await?,
         Select::LiveOf(payer) => holds::live_ids_of(tx, payer).await?,
     })
 }
 
-/// Steps one hold and stores it with its outbox rows. A hold whose rows cannot be read is left alone and reported: it is
-/// neither forwarded nor failed, and LDK fails it in time.
+/// Steps one hold and stores it with its outbox rows. A hold whose rows cannot be read is left alone and reported: nothing of
+/// it is forwarded, and its HTLCs are failed back as those of no hold (see [`super::audit`]).
 pub(super) async fn step_in(
     tx: &mut Tx,
     context: &StepContext,
@@ -124,7 +131,7 @@ pub(super) async fn step_in(
         Ok(Some(before)) => before,
         Ok(None) => return Ok(None),
         Err(error) if error.is_of_a_row() => {
-            tracing::error!(hold_id, %error, cause = ?std::error::Error::source(&error), "a hold is left alone");
+            damage::stumbled("hold", hold_id.to_string(), &error);
             return Ok(None);
         }
         Err(error) => return Err(error),

@@ -3,6 +3,8 @@
 use protocol::units::BlockHeight;
 use storage::{ReadTx, StorageError, values};
 
+use super::damage::{readable_amount, readable_time};
+
 /// The rows of one kind that somebody has still to move.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unfinished {
@@ -22,29 +24,55 @@ pub struct Unfinished {
 const QUERIES: [(&str, &str); 6] = [
     (
         "hold",
-        "SELECT state, COUNT(*) AS n, MIN(updated_at) AS since, 0 AS msat FROM hold \
-         WHERE state IN ('waiting', 'unblocked', 'failing') GROUP BY state",
+        concat!(
+            "SELECT state, COUNT(*) AS n, MIN(",
+            readable_time!("updated_at"),
+            ") AS since, 0 AS msat FROM hold \
+         WHERE state IN ('waiting', 'unblocked', 'failing') GROUP BY state"
+        ),
     ),
     (
         "part",
-        "SELECT state, COUNT(*) AS n, MIN(updated_at) AS since, COALESCE(SUM(inbound_amount_msat), 0) AS msat \
-         FROM hold_part WHERE state IN ('held', 'releasing', 'claimed', 'failing', 'failed_back') GROUP BY state",
+        concat!(
+            "SELECT state, COUNT(*) AS n, MIN(",
+            readable_time!("updated_at"),
+            ") AS since, COALESCE(SUM(",
+            readable_amount!("inbound_amount_msat"),
+            "), 0) AS msat \
+         FROM hold_part WHERE state IN ('held', 'releasing', 'claimed', 'failing', 'failed_back') GROUP BY state"
+        ),
     ),
     (
         "pending_message",
-        "SELECT '' AS state, COUNT(*) AS n, MIN(kept_at) AS since, 0 AS msat FROM pending_message",
+        concat!(
+            "SELECT '' AS state, COUNT(*) AS n, MIN(",
+            readable_time!("kept_at"),
+            ") AS since, 0 AS msat FROM pending_message"
+        ),
     ),
     (
         "mailbox_message",
-        "SELECT '' AS state, COUNT(*) AS n, MIN(received_at) AS since, 0 AS msat FROM mailbox_message",
+        concat!(
+            "SELECT '' AS state, COUNT(*) AS n, MIN(",
+            readable_time!("received_at"),
+            ") AS since, 0 AS msat FROM mailbox_message"
+        ),
     ),
     (
         "wake",
-        "SELECT '' AS state, COUNT(*) AS n, MIN(opened_at) AS since, 0 AS msat FROM wake WHERE state = 'open'",
+        concat!(
+            "SELECT '' AS state, COUNT(*) AS n, MIN(",
+            readable_time!("opened_at"),
+            ") AS since, 0 AS msat FROM wake WHERE state = 'open'"
+        ),
     ),
     (
         "used_challenge",
-        "SELECT '' AS state, COUNT(*) AS n, MIN(expires_at) AS since, 0 AS msat FROM used_challenge",
+        concat!(
+            "SELECT '' AS state, COUNT(*) AS n, MIN(",
+            readable_time!("expires_at"),
+            ") AS since, 0 AS msat FROM used_challenge"
+        ),
     ),
 ];
 
@@ -82,8 +110,8 @@ pub async fn nearest_deadline(
 ) -> Result<Option<BlockHeight>, StorageError> {
     let row = tx
         .fetch_one(
-            "SELECT MIN(deadline) AS deadline FROM hold \
-             WHERE deadline >= $1 AND state IN ('waiting', 'unblocked', 'failing') \
+            "SELECT CAST(MIN(deadline) AS BIGINT) AS deadline FROM hold \
+             WHERE deadline BETWEEN $1 AND 4294967295 AND state IN ('waiting', 'unblocked', 'failing') \
              AND EXISTS (SELECT 1 FROM hold_part WHERE hold_part.hold_id = hold.id AND hold_part.state = 'held')",
             &values![height.0],
         )

@@ -1,6 +1,7 @@
 //! Devices that can be woken. Their tokens are sealed: [`crate::tokens`] has the key.
 
 mod census;
+mod tested;
 #[cfg(test)]
 mod tests;
 
@@ -17,7 +18,10 @@ pub use census::count_by_platform;
 
 use super::StoreError;
 use super::challenges::{Answered, ChallengeRefused, use_challenge};
+use super::damage::{readable, stumbled};
 use crate::tokens::{SealedToken, TokenKeyId};
+
+pub use tested::{set_tested_at, tested_at};
 
 /// A query for whole devices.
 macro_rules! select_devices {
@@ -29,6 +33,9 @@ macro_rules! select_devices {
         )
     };
 }
+
+/// One page of the whole table.
+pub(super) const PAGE: &str = select_devices!("WHERE device_id > $1 ORDER BY device_id LIMIT $2");
 
 /// How many devices may be registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,8 +205,17 @@ pub async fn register(
             &key,
         )
         .await?;
-    if let Some(row) = known {
-        let device_id = DeviceId(row.get_array("device_id")?);
+    let known = match known.map(|row| row.get_array("device_id").map(DeviceId)).transpose() {
+        Ok(known) => known,
+        // Its name is lost, its owner is here with the same target: a new row takes its place.
+        Err(error) => {
+            stumbled("device", device.device_id.to_string(), &error.into());
+            let sql = "DELETE FROM device WHERE node_id = $1 AND platform = $2 AND token_index = $3";
+            tx.execute(sql, &key).await?;
+            None
+        }
+    };
+    if let Some(device_id) = known {
         tx.execute(
             "UPDATE device SET registered_at = $2, registrations = registrations + 1, has_channel = $3, \
              paused_until = 0, topic = $4, environment = $5, seal_key = $6 WHERE device_id = $1",
@@ -253,10 +269,10 @@ fn flag(device: &NewDevice) -> storage::Value {
     i64::from(device.has_channel).into()
 }
 
-/// A node's devices.
+/// A node's devices, without those that cannot be read.
 ///
 /// # Errors
-/// When the database fails or a row cannot be read.
+/// When the database fails.
 pub async fn of_node(tx: &mut ReadTx, node_id: PublicKey) -> Result<Vec<Device>, StoreError> {
     let rows = tx
         .fetch_all(
@@ -264,7 +280,7 @@ pub async fn of_node(tx: &mut ReadTx, node_id: PublicKey) -> Result<Vec<Device>,
             &values![node_id.serialize()],
         )
         .await?;
-    rows.iter().map(Device::try_from).collect()
+    readable("device", "device_id", &rows, |row| Device::try_from(row))
 }
 
 /// A node's device by its name. Another node's is none of its.
@@ -315,24 +331,6 @@ pub async fn refresh(
     .map(drop)
 }
 
-/// When a test push was last asked for, in seconds since 1970; 0 if never.
-///
-/// # Errors
-/// When the database fails.
-pub async fn tested_at(tx: &mut ReadTx, device_id: DeviceId) -> Result<u64, StorageError> {
-    let sql = "SELECT tested_at FROM device WHERE device_id = $1";
-    tx.fetch_one(sql, &values![device_id.0]).await?.get_u64("tested_at")
-}
-
-/// A test push is sent now.
-///
-/// # Errors
-/// When the database fails.
-pub async fn set_tested_at(tx: &mut Tx, device_id: DeviceId, now_unix: u64) -> Result<(), StorageError> {
-    let sql = "UPDATE device SET tested_at = $2 WHERE device_id = $1";
-    tx.execute(sql, &[device_id.0.into(), now_unix.try_into()?]).await.map(drop)
-}
-
 /// Whether the node has a device.
 ///
 /// # Errors
@@ -347,15 +345,15 @@ pub async fn has_any(tx: &mut ReadTx, node_id: PublicKey) -> Result<bool, Storag
     Ok(row.is_some())
 }
 
-/// Devices, the latest registration first.
+/// Devices, the latest registration first, without those that cannot be read.
 ///
 /// # Errors
-/// When the database fails or a row cannot be read.
+/// When the database fails.
 pub async fn list(tx: &mut ReadTx, limit: u32) -> Result<Vec<Device>, StoreError> {
     let rows = tx
         .fetch_all(select_devices!("ORDER BY registered_at DESC, device_id LIMIT $1"), &values![limit])
         .await?;
-    rows.iter().map(Device::try_from).collect()
+    readable("device", "device_id", &rows, |row| Device::try_from(row))
 }
 
 /// Forgets a device, by its owner's or an operator's wish. Answers whether there was one.

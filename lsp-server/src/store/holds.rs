@@ -11,9 +11,11 @@ mod bulk;
 #[cfg(test)]
 mod tests;
 
-pub use bulk::{Loaded, live, moving};
+pub(super) use bulk::damaged;
+pub use bulk::{Blind, Loaded, Unreadable, live, moving};
 
-use super::{StoreError, parts};
+use super::damage::readable_amount;
+use super::{StoreError, damage, parts};
 
 /// A hold with what only the store knows of it.
 #[derive(Clone, Debug)]
@@ -50,6 +52,9 @@ macro_rules! select_hold {
         )
     };
 }
+
+/// One page of the whole table.
+pub(super) const PAGE: &str = select_hold!("WHERE id > $1 ORDER BY id LIMIT $2");
 
 /// Stores a hold that was just granted.
 ///
@@ -146,13 +151,13 @@ pub async fn find(
     }
 }
 
-/// Every hold that this pid would release.
+/// Every hold that this pid would release, without those whose rows contradict each other.
 ///
 /// # Errors
-/// When the database fails or the rows contradict each other.
+/// When the database fails.
 pub async fn find_by_pid_hash(tx: &mut ReadTx, pid_hash: PidHash) -> Result<Vec<HoldRow>, StoreError> {
     let rows = tx.fetch_all(select_hold!("WHERE pid_hash = $1 ORDER BY id"), &values![pid_hash.0]).await?;
-    build_all(tx, &rows).await
+    build_readable(tx, &rows).await
 }
 
 /// Row ids of the live holds that this pid would release.
@@ -196,10 +201,11 @@ pub async fn newest(tx: &mut ReadTx, limit: u32) -> Result<Vec<HoldRow>, StoreEr
     build_readable(tx, &rows).await
 }
 
-/// A payer's holds for its `payment_status`: live ones first, then the newest, at most `limit`.
+/// A payer's holds for its `payment_status`: live ones first, then the newest, at most `limit`, without those whose rows
+/// contradict each other.
 ///
 /// # Errors
-/// When the database fails or the rows contradict each other.
+/// When the database fails.
 pub async fn of_payer(tx: &mut ReadTx, payer: PublicKey, limit: u32) -> Result<Vec<HoldRow>, StoreError> {
     let rows = tx
         .fetch_all(
@@ -210,7 +216,7 @@ pub async fn of_payer(tx: &mut ReadTx, payer: PublicKey, limit: u32) -> Result<V
             &values![payer.serialize(), limit],
         )
         .await?;
-    build_all(tx, &rows).await
+    build_readable(tx, &rows).await
 }
 
 /// The newest hold of each payer that names `payment_hash`, ended ones included: an HTLC's candidates.
@@ -281,10 +287,13 @@ pub async fn count_of(tx: &mut ReadTx, payer: PublicKey) -> Result<u64, StorageE
 pub async fn usage(tx: &mut ReadTx, payer: PublicKey) -> Result<PayerUsage, StorageError> {
     let row = tx
         .fetch_one(
-            "SELECT COUNT(DISTINCT h.id) AS holds, COUNT(p.intercept_id) AS held_htlcs, \
-             COALESCE(SUM(p.inbound_amount_msat), 0) AS held_msat \
+            concat!(
+                "SELECT COUNT(DISTINCT h.id) AS holds, COUNT(p.intercept_id) AS held_htlcs, COALESCE(SUM(",
+                readable_amount!("p.inbound_amount_msat"),
+                "), 0) AS held_msat \
              FROM hold h LEFT JOIN hold_part p ON p.hold_id = h.id AND p.state = 'held' \
-             WHERE h.payer = $1 AND h.state IN ('waiting', 'unblocked', 'failing')",
+             WHERE h.payer = $1 AND h.state IN ('waiting', 'unblocked', 'failing')"
+            ),
             &values![payer.serialize()],
         )
         .await?;
@@ -310,11 +319,7 @@ async fn build_readable(tx: &mut ReadTx, rows: &[Row]) -> Result<Vec<HoldRow>, S
             Ok(hold) => holds.push(hold),
             Err(error) if error.is_of_a_row() => {
                 let hold_id = row.get_i64("id")?;
-                tracing::error!(
-                    hold_id,
-                    error = &error as &dyn std::error::Error,
-                    "a hold's rows cannot be read: it is left alone, and LDK fails its HTLCs in time"
-                );
+                damage::stumbled("hold", hold_id.to_string(), &error);
             }
             Err(error) => return Err(error),
         }

@@ -2,13 +2,30 @@
 
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use bitcoin::hashes::{Hash, sha256};
 use bitcoin::secp256k1::PublicKey;
 use protocol::mailbox::{Admission, MailboxLimits, MailboxUsage, RefuseReason, Sender, Usage, admit};
 use storage::{ReadTx, Row, StorageError, Tx, Value, values};
 
-use super::StoreError;
+use super::{StoreError, damage};
+
+pub use waiting::{WaitingMessage, waiting};
+
+/// One page of the whole table. The messages themselves are only measured.
+pub(super) const PAGE: &str = "SELECT id, recipient, previous_hop, length(message) AS kept_bytes, message_bytes, received_at, \
+     expires_at, deliveries FROM mailbox_message WHERE id > $1 ORDER BY id LIMIT $2";
+
+/// The most bytes that a row's `message_bytes` counts for. No `onion_message` is longer.
+const COUNTED_BYTES_MAX: i64 = 65_535;
+
+/// The bytes of messages as a sum takes them: what no version wrote counts nothing.
+macro_rules! summed_bytes {
+    () => {
+        "COALESCE(SUM(CASE WHEN message_bytes BETWEEN 0 AND 65535 THEN message_bytes ELSE 0 END), 0)"
+    };
+}
 
 /// A message that was handed over so often, each time to a connection that did not last, counts as delivered.
 const DELIVERIES_MAX: u32 = 3;
@@ -44,15 +61,6 @@ pub enum Kept {
     Refused(RefuseReason),
 }
 
-/// A message that waits.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WaitingMessage {
-    /// The row; later ones are larger.
-    pub id: i64,
-    /// The encoded `onion_message`.
-    pub message: Vec<u8>,
-}
-
 /// A message that waits, as operators see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageRow {
@@ -85,6 +93,18 @@ impl TryFrom<&Row> for MessageRow {
             bytes: row.get_u64("message_bytes")?,
             received_at: row.get_u64("received_at")?,
         })
+    }
+}
+
+/// Whether every column can be read, and the message is as long as it was.
+pub(super) fn whole(row: &Row) -> Result<(), StoreError> {
+    let kept = MessageRow::try_from(row)?;
+    row.get_u64("expires_at")?;
+    row.get_u32("deliveries")?;
+    if row.get_u64("kept_bytes")? == kept.bytes {
+        Ok(())
+    } else {
+        Err(StoreError::Column { table: "mailbox_message", column: "message" })
     }
 }
 
@@ -145,41 +165,47 @@ async fn usage(
     };
     let for_recipient = tx
         .fetch_one(
-            "SELECT COUNT(*) AS messages, COALESCE(SUM(message_bytes), 0) AS bytes FROM mailbox_message \
-             WHERE recipient = $1",
+            concat!(
+                "SELECT COUNT(*) AS messages, ",
+                summed_bytes!(),
+                " AS bytes FROM mailbox_message WHERE recipient = $1"
+            ),
             &values![recipient],
         )
         .await?;
     let from_sender = tx
         .fetch_one(
-            "SELECT COUNT(*) AS messages, COALESCE(SUM(message_bytes), 0) AS bytes FROM mailbox_message \
-             WHERE recipient = $1 AND (previous_hop = $2 OR (previous_hop IS NULL AND $2 IS NULL))",
+            concat!(
+                "SELECT COUNT(*) AS messages, ",
+                summed_bytes!(),
+                " AS bytes FROM mailbox_message \
+                 WHERE recipient = $1 AND (previous_hop = $2 OR (previous_hop IS NULL AND $2 IS NULL))"
+            ),
             &values![recipient, previous_hop],
         )
         .await?;
-    let total = tx.fetch_one("SELECT messages, bytes FROM mailbox_total WHERE id = 1", &[]).await?;
-    Ok(MailboxUsage { recipient: of(for_recipient)?, sender: of(from_sender)?, total: of(total)? })
+    let known = tx.fetch_optional("SELECT messages, bytes FROM mailbox_total WHERE id = 1", &[]).await?;
+    let total = match known.map(of) {
+        Some(Ok(total)) => total,
+        // The sum is lost, not what it is of.
+        _ => of(recount(tx).await?)?,
+    };
+    Ok(MailboxUsage { recipient: of(for_recipient)?, sender: of(from_sender)?, total })
 }
 
-/// What waits for a recipient beyond row `after`, in order of arrival.
-///
-/// # Errors
-/// When the database fails.
-pub async fn waiting(
-    tx: &mut ReadTx,
-    recipient: PublicKey,
-    after: i64,
-    limit: u32,
-) -> Result<Vec<WaitingMessage>, StorageError> {
-    let rows = tx
-        .fetch_all(
-            "SELECT id, message FROM mailbox_message WHERE recipient = $1 AND id > $2 ORDER BY id LIMIT $3",
-            &values![recipient.serialize(), after, limit],
-        )
-        .await?;
-    rows.iter()
-        .map(|row| Ok(WaitingMessage { id: row.get_i64("id")?, message: row.get_blob("message")? }))
-        .collect()
+async fn recount(tx: &mut Tx) -> Result<Row, StorageError> {
+    tracing::error!("the mailbox's total could not be read: it is counted anew");
+    tx.fetch_one(
+        concat!(
+            "INSERT INTO mailbox_total (id, messages, bytes) SELECT 1, COUNT(*), ",
+            summed_bytes!(),
+            " FROM mailbox_message WHERE true \
+             ON CONFLICT (id) DO UPDATE SET messages = excluded.messages, bytes = excluded.bytes \
+             RETURNING messages, bytes"
+        ),
+        &[],
+    )
+    .await
 }
 
 /// When the last of a recipient's messages expires, in seconds since 1970; `None` if none waits.
@@ -189,35 +215,41 @@ pub async fn waiting(
 pub async fn last_expiry(tx: &mut ReadTx, recipient: PublicKey) -> Result<Option<u64>, StorageError> {
     let row = tx
         .fetch_one(
-            "SELECT MAX(expires_at) AS expires_at FROM mailbox_message WHERE recipient = $1",
+            "SELECT MAX(expires_at) AS expires_at FROM mailbox_message \
+             WHERE recipient = $1 AND deliveries >= 0 AND expires_at >= 0",
             &values![recipient.serialize()],
         )
         .await?;
     row.opt_u64("expires_at")
 }
 
-/// Recipients for whom something waits, in the order of their ids, beyond `after`.
+/// Recipients for whom something waits.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recipients {
+    /// In the order of their ids, without those that cannot be read.
+    pub nodes: Vec<PublicKey>,
+    /// Where to go on; nowhere at the end.
+    pub next: Option<Vec<u8>>,
+}
+
+/// Recipients for whom something waits, beyond `after`, which is empty at first.
 ///
 /// # Errors
-/// When the database fails or a row cannot be read.
-pub async fn recipients(
-    tx: &mut ReadTx,
-    after: Option<PublicKey>,
-    limit: u32,
-) -> Result<Vec<PublicKey>, StoreError> {
-    let after = after.map_or_else(Vec::new, |peer| peer.serialize().to_vec());
+/// When the database fails.
+pub async fn recipients(tx: &mut ReadTx, after: Vec<u8>, limit: u32) -> Result<Recipients, StoreError> {
     let rows = tx
         .fetch_all(
             "SELECT DISTINCT recipient FROM mailbox_message WHERE recipient > $1 ORDER BY recipient LIMIT $2",
             &values![after, limit],
         )
         .await?;
-    rows.iter()
-        .map(|row| {
-            PublicKey::from_slice(&row.get_blob("recipient")?)
-                .map_err(|_| StoreError::Column { table: "mailbox_message", column: "recipient" })
-        })
-        .collect()
+    let next = rows.last().map(|row| row.get_blob("recipient")).transpose()?;
+    // Which rows these are, a look through the table tells.
+    let nodes = damage::readable("mailbox_message", "recipient", &rows, |row| {
+        PublicKey::from_slice(&row.get_blob("recipient")?)
+            .map_err(|_| StoreError::Column { table: "mailbox_message", column: "recipient" })
+    })?;
+    Ok(Recipients { nodes, next })
 }
 
 /// The recipient has these messages.
@@ -233,7 +265,7 @@ pub async fn delivered(tx: &mut Tx, ids: &[i64]) -> Result<(), StorageError> {
             )
             .await?;
         if let Some(row) = row {
-            subtract(tx, 1, row.get_i64("message_bytes")?).await?;
+            subtract(tx, 1, counted(&row)?).await?;
         }
     }
     Ok(())
@@ -277,11 +309,17 @@ pub async fn tidy(tx: &mut Tx, now_unix: u64) -> Result<u64, StorageError> {
         .await?;
     let mut bytes = 0;
     for row in &rows {
-        bytes += row.get_i64("message_bytes")?;
+        bytes += counted(row)?;
     }
     let messages = rows.len() as u64;
     subtract(tx, messages, bytes).await?;
     Ok(messages)
+}
+
+/// What the row counts for in the sums.
+fn counted(row: &Row) -> Result<i64, StorageError> {
+    let bytes = row.get_i64("message_bytes")?;
+    Ok(if (0..=COUNTED_BYTES_MAX).contains(&bytes) { bytes } else { 0 })
 }
 
 async fn subtract(tx: &mut Tx, messages: u64, bytes: i64) -> Result<(), StorageError> {
@@ -289,17 +327,18 @@ async fn subtract(tx: &mut Tx, messages: u64, bytes: i64) -> Result<(), StorageE
         return Ok(());
     }
     tx.execute(
-        "UPDATE mailbox_total SET messages = messages - $1, bytes = bytes - $2 WHERE id = 1",
+        "UPDATE mailbox_total SET messages = CASE WHEN messages < $1 THEN 0 ELSE messages - $1 END, \
+         bytes = CASE WHEN bytes < $2 THEN 0 ELSE bytes - $2 END WHERE id = 1",
         &[messages.try_into()?, bytes.into()],
     )
     .await
     .map(drop)
 }
 
-/// Messages that wait, in order of arrival.
+/// Messages that wait, in order of arrival, without those that cannot be read.
 ///
 /// # Errors
-/// When the database fails or a row cannot be read.
+/// When the database fails.
 pub async fn list(tx: &mut ReadTx, limit: u32) -> Result<Vec<MessageRow>, StoreError> {
     let rows = tx
         .fetch_all(
@@ -308,5 +347,5 @@ pub async fn list(tx: &mut ReadTx, limit: u32) -> Result<Vec<MessageRow>, StoreE
             &values![limit],
         )
         .await?;
-    rows.iter().map(MessageRow::try_from).collect()
+    damage::readable("mailbox_message", "id", &rows, |row| MessageRow::try_from(row))
 }

@@ -2,6 +2,7 @@
 
 pub mod ages;
 pub mod challenges;
+pub mod damage;
 pub mod devices;
 pub mod holds;
 pub mod mailbox;

@@ -7,7 +7,11 @@ use protocol::hold::{FailCause, Part, PartState, PartStateTag};
 use protocol::units::{BlockHeight, Msat};
 use storage::{ReadTx, Row, StorageError, Tx, values};
 
-use super::StoreError;
+use super::damage::{readable, readable_amount};
+use super::{StoreError, holds};
+
+/// All the bitcoin that there will ever be: no HTLC is worth more.
+const AMOUNT_MSAT_MAX: u64 = 2_100_000_000_000_000_000;
 
 /// Writes one part, which is so since `now_unix`.
 ///
@@ -58,7 +62,7 @@ pub async fn hold_of(tx: &mut ReadTx, intercept_id: InterceptId) -> Result<Optio
     row.map(|row| row.get_i64("hold_id")).transpose()
 }
 
-/// The parts of every hold that was stepped since, or has not ended.
+/// The parts of every hold that was stepped since, or has not ended, as far as they can be read.
 ///
 /// # Errors
 /// When the database fails.
@@ -70,22 +74,28 @@ pub async fn ids_updated_since(tx: &mut ReadTx, since_unix: u64) -> Result<Vec<I
             &[since_unix.try_into()?],
         )
         .await?;
-    Ok(rows.iter().map(|row| row.get_array("intercept_id").map(InterceptId)).collect::<Result<_, _>>()?)
+    readable("hold_part", "intercept_id", &rows, |row| Ok(row.get_array("intercept_id").map(InterceptId)?))
 }
 
-/// Whether a part is under a hold that has not ended: that hold sees to its payer's wakes.
+/// Whether a part is under a hold that has not ended: that hold sees to its payer's wakes. One that cannot be read sees to
+/// nothing.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn is_under_live_hold(tx: &mut ReadTx, intercept_id: InterceptId) -> Result<bool, StorageError> {
+pub async fn is_under_live_hold(tx: &mut ReadTx, intercept_id: InterceptId) -> Result<bool, StoreError> {
     let row = tx
         .fetch_optional(
-            "SELECT 1 AS found FROM hold_part p JOIN hold h ON h.id = p.hold_id \
+            "SELECT h.id FROM hold_part p JOIN hold h ON h.id = p.hold_id \
              WHERE p.intercept_id = $1 AND h.state IN ('waiting', 'unblocked', 'failing')",
             &values![intercept_id.0],
         )
         .await?;
-    Ok(row.is_some())
+    let Some(row) = row else { return Ok(false) };
+    match holds::load(tx, row.get_i64("id")?).await {
+        Ok(hold) => Ok(hold.is_some()),
+        Err(error) if error.is_of_a_row() => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// How many HTLCs have come under a hold.
@@ -114,8 +124,11 @@ pub struct HeldUsage {
 pub async fn held_in_all(tx: &mut ReadTx) -> Result<HeldUsage, StorageError> {
     let row = tx
         .fetch_one(
-            "SELECT COUNT(*) AS htlcs, COALESCE(SUM(inbound_amount_msat), 0) AS msat \
-             FROM hold_part WHERE state = 'held'",
+            concat!(
+                "SELECT COUNT(*) AS htlcs, COALESCE(SUM(",
+                readable_amount!("inbound_amount_msat"),
+                "), 0) AS msat FROM hold_part WHERE state = 'held'"
+            ),
             &[],
         )
         .await?;
@@ -137,6 +150,10 @@ pub(super) async fn of_hold(tx: &mut ReadTx, hold_id: i64) -> Result<Vec<Part>, 
 
 pub(super) fn build(row: &Row, hold_id: i64) -> Result<Part, StoreError> {
     let column = |column| StoreError::Column { table: "hold_part", column };
+    let amount = |name| match row.get_u64(name)? {
+        msat @ 0..=AMOUNT_MSAT_MAX => Ok(Msat(msat)),
+        _ => Err(column(name)),
+    };
     let tag: PartStateTag = row.get_text("state")?.parse().map_err(|_| column("state"))?;
     let cause: Option<FailCause> =
         row.opt_text("cause")?.map(|cause| cause.parse()).transpose().map_err(|_| column("cause"))?;
@@ -145,8 +162,8 @@ pub(super) fn build(row: &Row, hold_id: i64) -> Result<Part, StoreError> {
         payment_hash: PaymentHash(row.get_array("payment_hash")?),
         inbound_channel_id: ChannelId(row.get_array("inbound_channel_id")?),
         inbound_htlc_id: row.get_u64("inbound_htlc_id")?,
-        inbound_amount: Msat(row.get_u64("inbound_amount_msat")?),
-        outbound_amount: Msat(row.get_u64("outbound_amount_msat")?),
+        inbound_amount: amount("inbound_amount_msat")?,
+        outbound_amount: amount("outbound_amount_msat")?,
         inbound_expiry: row.opt_u32("inbound_expiry")?.map(BlockHeight),
         outgoing_expiry: BlockHeight(row.get_u32("outgoing_expiry")?),
         next_hop_scid: u64::from_be_bytes(row.get_array("next_hop_scid")?),

@@ -1,9 +1,13 @@
 //! The payers' payment_pending packets in our care.
 
 use bitcoin::secp256k1::PublicKey;
-use storage::{ReadTx, StorageError, Tx, values};
+use storage::{ReadTx, Row, StorageError, Tx, values};
 
-use super::StoreError;
+use super::{StoreError, damage};
+
+/// One page of the whole table.
+pub(super) const PAGE: &str = "SELECT hold_id, next_hop, message, attempts, due_at, kept_at FROM pending_message \
+     WHERE hold_id > $1 ORDER BY hold_id LIMIT $2";
 
 /// One packet, as it leaves for its next hop.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,11 +72,20 @@ pub async fn is_kept(tx: &mut ReadTx, hold_id: i64) -> Result<bool, StorageError
     Ok(row.is_some())
 }
 
-/// Packets that are due, oldest first.
+/// What is due.
+#[derive(Debug, Default)]
+pub struct Due {
+    /// Packets, oldest first.
+    pub messages: Vec<PendingMessage>,
+    /// Holds whose packet cannot be read.
+    pub damaged: Vec<i64>,
+}
+
+/// Packets that are due, at most `limit`, and the damaged ones among them, which are to be put off with [`put_off`].
 ///
 /// # Errors
-/// When the database fails or a row cannot be read.
-pub async fn due(tx: &mut ReadTx, now_unix: u64, limit: u32) -> Result<Vec<PendingMessage>, StoreError> {
+/// When the database fails.
+pub async fn due(tx: &mut ReadTx, now_unix: u64, limit: u32) -> Result<Due, StoreError> {
     let rows = tx
         .fetch_all(
             "SELECT m.hold_id, h.payer, m.next_hop, m.message, m.attempts \
@@ -81,19 +94,52 @@ pub async fn due(tx: &mut ReadTx, now_unix: u64, limit: u32) -> Result<Vec<Pendi
             &[now_unix.try_into()?, limit.into()],
         )
         .await?;
-    let column = |column| StoreError::Column { table: "pending_message", column };
-    rows.iter()
-        .map(|row| {
-            Ok(PendingMessage {
-                hold_id: row.get_i64("hold_id")?,
-                payer: PublicKey::from_slice(&row.get_blob("payer")?).map_err(|_| column("payer"))?,
-                next_hop: PublicKey::from_slice(&row.get_blob("next_hop")?)
-                    .map_err(|_| column("next_hop"))?,
-                message: row.get_blob("message")?,
-                attempts: row.get_u32("attempts")?,
-            })
-        })
-        .collect()
+    let mut due = Due::default();
+    for row in &rows {
+        match message(row) {
+            Ok(message) => due.messages.push(message),
+            Err(error) => {
+                let hold_id = row.get_i64("hold_id")?;
+                damage::stumbled("pending_message", hold_id.to_string(), &error);
+                due.damaged.push(hold_id);
+            }
+        }
+    }
+    Ok(due)
+}
+
+fn message(row: &Row) -> Result<PendingMessage, StoreError> {
+    Ok(PendingMessage {
+        hold_id: row.get_i64("hold_id")?,
+        payer: key(row, "payer")?,
+        next_hop: key(row, "next_hop")?,
+        message: row.get_blob("message")?,
+        attempts: row.get_u32("attempts")?,
+    })
+}
+
+fn key(row: &Row, column: &'static str) -> Result<PublicKey, StoreError> {
+    PublicKey::from_slice(&row.get_blob(column)?)
+        .map_err(|_| StoreError::Column { table: "pending_message", column })
+}
+
+/// Whether every column can be read.
+pub(super) fn whole(row: &Row) -> Result<(), StoreError> {
+    key(row, "next_hop")?;
+    row.get_blob("message")?;
+    row.get_u32("attempts")?;
+    row.get_u64("due_at")?;
+    row.get_u64("kept_at")?;
+    Ok(())
+}
+
+/// Looks at a packet again later, without a sending.
+///
+/// # Errors
+/// When the database fails.
+pub async fn put_off(tx: &mut Tx, hold_id: i64, due_at: u64) -> Result<(), StorageError> {
+    let sql = "UPDATE pending_message SET due_at = $2 WHERE hold_id = $1";
+    tx.execute(sql, &[hold_id.into(), due_at.try_into()?]).await.map(drop)
 }
 
 /// Records one more sending.

@@ -5,6 +5,7 @@ use notifier::GatewayKind;
 use storage::{ReadTx, Row, StorageError, Tx, values};
 
 use super::StoreError;
+use super::damage::readable;
 use super::devices::DeviceId;
 use crate::tokens::{SealedToken, TokenKeyId};
 
@@ -109,10 +110,10 @@ pub async fn erase_deleted(tx: &mut Tx, erase: bool) -> Result<(), StorageError>
     tx.fetch_all(sql, &[]).await.map(drop)
 }
 
-/// The next devices, by their ids, that are to be sealed with the current key: at most `limit`. And where to go on.
+/// The next devices, by their ids, that are to be sealed with the current key: at most `limit`. Damaged ones stay as they are.
 ///
 /// # Errors
-/// When the database fails or a row cannot be read.
+/// When the database fails.
 pub async fn unsealed(
     tx: &mut ReadTx,
     current: TokenKeyId,
@@ -127,7 +128,7 @@ pub async fn unsealed(
             &values![after, current.0, limit],
         )
         .await?;
-    rows.iter().map(Unsealed::try_from).collect()
+    readable("device", "device_id", &rows, |row| Unsealed::try_from(row))
 }
 
 /// A device's token is sealed. Its registration is as old as it was.

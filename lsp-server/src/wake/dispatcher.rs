@@ -18,7 +18,8 @@ use super::Waker;
 use crate::limits::{self, ServerLimit};
 use crate::metrics::names;
 use crate::store::StoreError;
-use crate::store::wakes::{self, Claim, ClaimedWake, DueWake, PendingPush, PushOutcome};
+use crate::store::damage;
+use crate::store::wakes::{self, Claim, ClaimedWake, Due, DueWake, PendingPush, PushOutcome};
 
 /// Wakes claimed in one commit.
 const CLAIMED_MAX: usize = 32;
@@ -162,14 +163,17 @@ impl Waker {
         let full = self.lanes.full();
         let claimed_for = full.clone();
         // By way of the writer: whoever nudged had queued its transaction before.
-        let due = self
+        let Due { wakes: due, damaged } = self
             .database
             .submit("due_wakes", move |tx| {
                 Box::pin(async move { wakes::due(tx, now_unix, limit, &full).await })
             })
             .await?;
+        for id in &damaged {
+            self.postpone(*id, now_unix + BROKEN_RECHECK_SECONDS).await?;
+        }
         if due.is_empty() {
-            return Ok(false);
+            return Ok(!damaged.is_empty());
         }
         // Queued together, so committed together; but a row that cannot be read holds up no other wake.
         let claims: Vec<_> =
@@ -183,11 +187,12 @@ impl Waker {
                 }
                 Ok(Claim::OverBudget) => limits::refused(ServerLimit::PushesPerHour, Some(node_id)),
                 Ok(Claim::Gone) => {}
-                Err(StoreError::Storage(error)) => return Err(error.into()),
-                Err(error) => {
+                Err(error) if error.is_of_a_row() => {
+                    damage::stumbled("wake", id.to_string(), &error);
                     tracing::error!(%node_id, error = &error as &dyn std::error::Error, "a node cannot be woken");
                     self.postpone(id, now_unix + BROKEN_RECHECK_SECONDS).await?;
                 }
+                Err(error) => return Err(error),
             }
         }
         Ok(true)

@@ -31,7 +31,14 @@ pub(super) async fn handle(State(state): State<PublicState>) -> (StatusCode, Jso
     if check.ok {
         check.detail = trouble(&state.inner.database);
     }
-    answer(vec![check])
+    // Rows that cannot be read are set aside: a restart mends none.
+    let mut checks = vec![check];
+    if let Some(damage) = &state.damage {
+        let found = damage.found().summary();
+        let detail = found.map(|found| format!("damaged rows are set aside: {found}"));
+        checks.push(HealthCheck { name: "rows".to_owned(), ok: true, detail });
+    }
+    answer(checks)
 }
 
 /// Why nothing can be written, if so.

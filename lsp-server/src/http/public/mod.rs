@@ -41,6 +41,7 @@ pub use self::openapi::document;
 use self::challenges::Challenges;
 use self::ready::ChainView;
 use crate::clock::Clock;
+use crate::damage::Damage;
 use crate::http::problem::problem;
 use crate::limits::{self, ServerLimit};
 use crate::notify::Notifications;
@@ -104,6 +105,7 @@ impl PublicNode for Node {
 #[derive(Clone)]
 pub struct PublicState {
     inner: Arc<Inner>,
+    damage: Option<Arc<Damage>>,
 }
 
 struct Inner {
@@ -135,7 +137,13 @@ impl PublicState {
         let requests = Semaphore::new(requests_max);
         let inner =
             Inner { database, node, waker, notifications, limits, clock, challenges, chain, requests };
-        Self { inner: Arc::new(inner) }
+        Self { inner: Arc::new(inner), damage: None }
+    }
+
+    /// As it was, and `GET /health` tells what `damage` has found.
+    #[must_use]
+    pub fn telling_of(self, damage: Arc<Damage>) -> Self {
+        Self { damage: Some(damage), ..self }
     }
 }
 

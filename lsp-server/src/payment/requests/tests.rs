@@ -51,6 +51,16 @@ async fn grant(db: &Database, terms: HoldTerms, requested: u32) -> Result<BlockH
     granted.map_err(|refusal| refusal.reason)
 }
 
+#[test]
+fn hashes_are_bounded_at_below_and_above() {
+    assert_eq!((bounded_hashes(1, 2), bounded_hashes(2, 2)), (Ok(()), Ok(())));
+    let refused = bounded_hashes(3, 2).unwrap_err();
+    assert_eq!(
+        (refused.reason, refused.limit),
+        (RefusalReason::TooManyHashes, Some(ServerLimit::HashesPerHold))
+    );
+}
+
 #[tokio::test]
 async fn the_same_request_gets_the_same_answer_and_another_is_refused() {
     let (_folder, db) = database().await;

@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 
+use bitcoin::secp256k1::PublicKey;
 use lightning_types::payment::PaymentHash;
 use protocol::hold::Part;
 use protocol::units::BlockHeight;
 use storage::{ReadTx, Row, StorageError, Value, values};
 
+use super::super::damage::{DamagedRow, hash_id, id_of, said};
 use super::super::{StoreError, parts};
 use super::{HoldRow, assemble, payment_hash};
 
@@ -15,8 +17,28 @@ use super::{HoldRow, assemble, payment_hash};
 pub struct Loaded {
     /// In order of arrival.
     pub rows: Vec<HoldRow>,
-    /// Row ids, each with what is wrong.
-    pub unreadable: Vec<(i64, StoreError)>,
+    /// The others.
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// A hold that could not be read.
+#[derive(Debug)]
+pub struct Unreadable {
+    /// The row's id.
+    pub hold_id: i64,
+    /// What is wrong.
+    pub error: StoreError,
+    /// Whose HTLCs can be under it without anybody being able to tell: one of its payment hashes is lost.
+    pub blind: Option<Blind>,
+}
+
+/// Who has lost a payment hash, and until when that matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Blind {
+    /// Whose hold it is.
+    pub payer: PublicKey,
+    /// Its deadline.
+    pub deadline: BlockHeight,
 }
 
 /// The three queries for one selection of holds.
@@ -95,12 +117,68 @@ async fn load(tx: &mut ReadTx, queries: &Queries, params: &[Value]) -> Result<Lo
         let hold_id = row.get_i64("id")?;
         let hashes = hashes.remove(&hold_id).unwrap_or_default();
         let parts = parts.remove(&hold_id).unwrap_or_default();
+        let lost = hashes.is_empty() || hashes.iter().any(Result::is_err);
         match whole(row, hashes, parts) {
             Ok(hold) => loaded.rows.push(hold),
-            Err(error) => loaded.unreadable.push((hold_id, error)),
+            Err(error) => {
+                let blind = if lost { blind(row) } else { None };
+                loaded.unreadable.push(Unreadable { hold_id, error, blind });
+            }
         }
     }
     Ok(loaded)
+}
+
+fn blind(row: &Row) -> Option<Blind> {
+    let payer = PublicKey::from_slice(&row.get_blob("payer").ok()?).ok()?;
+    // A deadline that is lost too is one that does not pass.
+    Some(Blind { payer, deadline: BlockHeight(row.get_u32("deadline").unwrap_or(u32::MAX)) })
+}
+
+/// What is damaged of these holds, hashes and parts: each row by itself, and holds whose rows contradict each other.
+///
+/// # Errors
+/// When a hold has no number, which no SQLite allows.
+pub(in crate::store) fn damaged(
+    holds: &[Row],
+    hashes: &[Row],
+    parts: &[Row],
+) -> Result<Vec<DamagedRow>, StorageError> {
+    let mut damaged = Vec::new();
+    let mut hashes_of: HashMap<i64, Vec<Result<PaymentHash, StorageError>>> = HashMap::new();
+    for row in hashes {
+        let hash = payment_hash(row);
+        if let Err(StorageError::Column { column, .. } | StorageError::ColumnRange { column }) = &hash {
+            let why = format!("column `{column}` cannot be read");
+            damaged.push(DamagedRow { table: "hold_hash", id: hash_id(row), why });
+        }
+        hashes_of.entry(row.get_i64("hold_id")?).or_default().push(hash);
+    }
+    let mut parts_of: HashMap<i64, Vec<Result<Part, StoreError>>> = HashMap::new();
+    for row in parts {
+        let hold_id = row.get_i64("hold_id")?;
+        let part = parts::build(row, hold_id);
+        if let Err(error) = &part {
+            damaged.push(DamagedRow { table: "hold_part", id: id_of(row, "intercept_id"), why: said(error) });
+        }
+        parts_of.entry(hold_id).or_default().push(part);
+    }
+    for row in holds {
+        let hold_id = row.get_i64("id")?;
+        let hashes = hashes_of.remove(&hold_id).unwrap_or_default();
+        let parts = parts_of.remove(&hold_id).unwrap_or_default();
+        // Rows that are named above are no fault of the hold's own.
+        let named = hashes.iter().any(Result::is_err) || parts.iter().any(Result::is_err);
+        let hashes = hashes.into_iter().flatten().collect();
+        match assemble(row, hashes, parts.into_iter().flatten().collect()) {
+            Err(StoreError::Hold { .. }) if named => {}
+            Err(error) => {
+                damaged.push(DamagedRow { table: "hold", id: hold_id.to_string(), why: said(&error) });
+            }
+            Ok(_) => {}
+        }
+    }
+    Ok(damaged)
 }
 
 fn whole(

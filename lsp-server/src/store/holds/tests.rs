@@ -74,7 +74,7 @@ async fn a_damaged_hold_keeps_no_other_from_being_read() {
 
         let loaded = db.read("live", |tx| Box::pin(live(tx))).await.unwrap();
         let readable: Vec<i64> = loaded.rows.iter().map(|row| row.hold_id).collect();
-        let unreadable: Vec<i64> = loaded.unreadable.iter().map(|(hold_id, _)| *hold_id).collect();
+        let unreadable: Vec<i64> = loaded.unreadable.iter().map(|hold| hold.hold_id).collect();
         assert_eq!((readable, unreadable), (vec![2], vec![1]), "{damage}");
         let newest = db.read("newest", |tx| Box::pin(newest(tx, 10))).await.unwrap();
         assert_eq!(newest.iter().map(|row| row.hold_id).collect::<Vec<_>>(), [2], "{damage}");

@@ -28,7 +28,11 @@ async fn put(db: &TestDatabase, new: NewMessage) -> Kept {
 }
 
 async fn waiting_for(db: &TestDatabase, recipient: u8) -> Vec<(i64, String)> {
-    let rows = db.database.read("test", |tx| Box::pin(waiting(tx, public(recipient), 0, 100))).await.unwrap();
+    let rows = db
+        .database
+        .submit("test", move |tx| Box::pin(async move { waiting(tx, public(recipient), 0, 100).await }))
+        .await
+        .unwrap();
     rows.into_iter().map(|row| (row.id, String::from_utf8(row.message).unwrap())).collect()
 }
 
@@ -151,12 +155,12 @@ async fn recipients_come_in_pages() {
         put(&db, message(recipient, None, "one")).await;
     }
     put(&db, message(1, None, "two")).await;
-    let (mut seen, mut after) = (Vec::new(), None);
+    let (mut seen, mut after) = (Vec::new(), Vec::new());
     loop {
         let page = db.database.read("test", |tx| Box::pin(recipients(tx, after, 2))).await.unwrap();
-        let Some(last) = page.last() else { break };
-        after = Some(*last);
-        seen.extend(page);
+        seen.extend(page.nodes);
+        let Some(next) = page.next else { break };
+        after = next;
     }
     let mut all: Vec<_> = (1..=5).map(public).collect();
     all.sort_by_key(PublicKey::serialize);

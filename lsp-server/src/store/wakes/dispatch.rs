@@ -4,7 +4,7 @@ use bitcoin::secp256k1::PublicKey;
 use notifier::{GatewayKind, Verdict, WakeId};
 use protocol::api::ledger::PutOff;
 use protocol::wake::{WakeReason, next_attempt};
-use storage::{ReadTx, StorageError, Tx, values};
+use storage::{StorageError, Tx};
 
 use super::{REPEAT_SECONDS, StoreError, node_id, reason};
 use crate::store::devices::{self, Device};
@@ -58,15 +58,6 @@ impl WakeLimits {
             }
         }
     }
-}
-
-/// A wake that is due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DueWake {
-    /// The row.
-    pub id: i64,
-    /// Who is woken.
-    pub node_id: PublicKey,
 }
 
 /// What became of a wake that was due.
@@ -139,53 +130,6 @@ pub struct PushOutcome {
     pub answered_ms: u64,
 }
 
-/// Wakes that are due, the longest due first. Those whose devices are all served by gateways that are `full` stay due:
-/// they wait for their own provider, and keep nobody else waiting.
-///
-/// # Errors
-/// When the database fails or a row cannot be read.
-pub async fn due(
-    tx: &mut ReadTx,
-    now_unix: u64,
-    limit: u32,
-    full: &[GatewayKind],
-) -> Result<Vec<DueWake>, StoreError> {
-    let rows = if full.is_empty() {
-        tx.fetch_all(
-            "SELECT id, node_id FROM wake WHERE state = 'open' AND due_at <= $1 AND expires_at > $1 \
-             ORDER BY due_at LIMIT $2",
-            &[now_unix.try_into()?, limit.into()],
-        )
-        .await?
-    } else {
-        let full = full.iter().map(|kind| format!("|{kind}|")).collect::<String>();
-        tx.fetch_all(
-            "SELECT id, node_id FROM wake WHERE state = 'open' AND due_at <= $1 AND expires_at > $1 \
-             AND (EXISTS (SELECT 1 FROM device WHERE device.node_id = wake.node_id \
-             AND $3 NOT LIKE '%|' || device.platform || '|%') \
-             OR NOT EXISTS (SELECT 1 FROM device WHERE device.node_id = wake.node_id)) \
-             ORDER BY due_at LIMIT $2",
-            &[now_unix.try_into()?, limit.into(), full.into()],
-        )
-        .await?
-    };
-    rows.iter().map(|row| Ok(DueWake { id: row.get_i64("id")?, node_id: node_id(row)? })).collect()
-}
-
-/// When the next wake is due, in seconds since 1970.
-///
-/// # Errors
-/// When the database fails.
-pub async fn next_due(tx: &mut ReadTx, now_unix: u64) -> Result<Option<u64>, StorageError> {
-    let row = tx
-        .fetch_one(
-            "SELECT MIN(due_at) AS due_at FROM wake WHERE state = 'open' AND due_at > $1",
-            &[now_unix.try_into()?],
-        )
-        .await?;
-    row.opt_u64("due_at")
-}
-
 /// Makes every wake due that was claimed and whose latest pushes have no verdict. For a process that has just opened the database:
 /// the lease on it proves that whoever claimed them is dead. Answers how many there were.
 ///
@@ -239,8 +183,12 @@ pub async fn claim(
     let (node_id, reason) = (node_id(&row)?, reason(&row)?);
     let expires_at = row.get_u64("expires_at")?;
     let wake_id = row.opt_array("wake_id")?.map_or(fresh_id, WakeId);
-    let (gen_seen, step, attempts) =
-        (row.get_i64("gen")?, row.get_u32("step")? + 1, row.get_u32("attempts")? + 1);
+    let next = |column| {
+        let count = row.get_u32(column)?.checked_add(1);
+        count.ok_or(StoreError::Column { table: "wake", column })
+    };
+    let (gen_seen, step, attempts) = (row.get_i64("gen")?, next("step")?, next("attempts")?);
+    let group = row.get_array("wake_group")?;
 
     let devices = devices::of_node(tx, node_id).await?;
     if devices.is_empty() {
@@ -297,7 +245,7 @@ pub async fn claim(
         node_id,
         wake_id,
         reason,
-        group: row.get_array("wake_group")?,
+        group,
         expires_at,
         pushes,
         gen_seen,
@@ -319,8 +267,9 @@ async fn pushable_at(
     let (device_id, reason_code) = (device.device_id.0, reason.as_str());
     let last_of_others = tx
         .fetch_one(
-            "SELECT MAX(sent_at) AS sent_at FROM wake_attempt WHERE device_id = $1 AND reason = $2 AND wake <> $3",
-            &values![device_id, reason_code, wake],
+            "SELECT MAX(sent_at) AS sent_at FROM wake_attempt WHERE device_id = $1 AND reason = $2 AND wake <> $3 \
+             AND sent_at BETWEEN 0 AND $4",
+            &[device_id.into(), reason_code.into(), wake.into(), now_unix.try_into()?],
         )
         .await?
         .opt_u64("sent_at")?;
@@ -330,13 +279,14 @@ async fn pushable_at(
     let Some(before_last) = max.checked_sub(1) else { return Ok((u64::MAX, PutOff::Budget)) };
     let oldest_of_budget = tx
         .fetch_optional(
-            "SELECT sent_at FROM wake_attempt WHERE device_id = $1 AND reason = $2 AND sent_at > $3 \
+            "SELECT sent_at FROM wake_attempt WHERE device_id = $1 AND reason = $2 AND sent_at > $3 AND sent_at <= $5 \
              ORDER BY sent_at DESC LIMIT 1 OFFSET $4",
             &[
                 device_id.into(),
                 reason_code.into(),
                 now_unix.saturating_sub(HOUR_SECONDS).try_into()?,
                 before_last.into(),
+                now_unix.try_into()?,
             ],
         )
         .await?;

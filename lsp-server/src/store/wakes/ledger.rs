@@ -6,6 +6,7 @@ use protocol::api::ledger::{PushRecord, WakeRecord, WakeState, explain};
 use storage::{ReadTx, Row, Value, values};
 
 use super::{StoreError, node_id, reason};
+use crate::store::damage::{self, readable};
 use crate::store::devices::DeviceId;
 
 /// Pushes that are told of one wake, the newest ones.
@@ -20,10 +21,14 @@ pub enum Which {
     Node(PublicKey),
 }
 
-/// Wakes with their pushes, the newest first.
+/// One page of the whole table of pushes.
+pub(in crate::store) const PAGE: &str = "SELECT id, device_id, platform, sent_at, verdict, why, answered_ms, connected_after_seconds \
+     FROM wake_attempt WHERE id > $1 ORDER BY id LIMIT $2";
+
+/// Wakes with their pushes, the newest first, without those that cannot be read.
 ///
 /// # Errors
-/// When the database fails or a row cannot be read.
+/// When the database fails.
 pub async fn find(tx: &mut ReadTx, which: Which, limit: u32) -> Result<Vec<WakeRecord>, StoreError> {
     let rows = match which {
         Which::Wake(wake_id) => {
@@ -45,8 +50,12 @@ pub async fn find(tx: &mut ReadTx, which: Which, limit: u32) -> Result<Vec<WakeR
     };
     let mut records = Vec::with_capacity(rows.len());
     for row in rows {
-        let pushes = pushes(tx, row.get_i64("id")?.into()).await?;
-        records.push(record(&row, pushes)?);
+        let id = row.get_i64("id")?;
+        let pushes = pushes(tx, id.into()).await?;
+        match record(&row, pushes) {
+            Ok(record) => records.push(record),
+            Err(error) => damage::stumbled("wake", id.to_string(), &error),
+        }
     }
     Ok(records)
 }
@@ -74,23 +83,24 @@ fn record(row: &Row, pushes: Vec<PushRecord>) -> Result<WakeRecord, StoreError> 
 async fn pushes(tx: &mut ReadTx, wake: Value) -> Result<Vec<PushRecord>, StoreError> {
     let rows = tx
         .fetch_all(
-            "SELECT device_id, platform, sent_at, verdict, why, answered_ms, connected_after_seconds \
+            "SELECT id, device_id, platform, sent_at, verdict, why, answered_ms, connected_after_seconds \
              FROM wake_attempt WHERE wake = $1 ORDER BY id DESC LIMIT $2",
             &[wake, PUSHES_MAX.into()],
         )
         .await?;
-    rows.iter()
-        .rev()
-        .map(|row| {
-            Ok(PushRecord {
-                device_id: DeviceId(row.get_array("device_id")?).to_string(),
-                platform: row.opt_text("platform")?,
-                sent_at: row.get_u64("sent_at")?,
-                verdict: row.opt_text("verdict")?,
-                why: row.opt_text("why")?,
-                answered_ms: row.opt_u64("answered_ms")?,
-                connected_after_seconds: row.opt_u64("connected_after_seconds")?,
-            })
-        })
-        .collect()
+    let mut pushes = readable("wake_attempt", "id", &rows, push_record)?;
+    pushes.reverse();
+    Ok(pushes)
+}
+
+pub(in crate::store) fn push_record(row: &Row) -> Result<PushRecord, StoreError> {
+    Ok(PushRecord {
+        device_id: DeviceId(row.get_array("device_id")?).to_string(),
+        platform: row.opt_text("platform")?,
+        sent_at: row.get_u64("sent_at")?,
+        verdict: row.opt_text("verdict")?,
+        why: row.opt_text("why")?,
+        answered_ms: row.opt_u64("answered_ms")?,
+        connected_after_seconds: row.opt_u64("connected_after_seconds")?,
+    })
 }

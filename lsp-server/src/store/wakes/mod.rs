@@ -4,18 +4,22 @@
 //! [`Waker::nudge`](crate::wake::Waker::nudge) after its commit.
 
 mod dispatch;
+mod due;
 pub mod ledger;
 
 pub use dispatch::{
-    Claim, ClaimedWake, DueWake, LEASE_SECONDS, PendingPush, PushOutcome, WakeLimits, claim, due, finish,
-    next_due, postpone, take_over,
+    Claim, ClaimedWake, LEASE_SECONDS, PendingPush, PushOutcome, WakeLimits, claim, finish, postpone,
+    take_over,
 };
+pub use due::{Due, DueWake, due, next_due};
 
 use bitcoin::secp256k1::PublicKey;
 use protocol::wake::WakeReason;
 use storage::{ReadTx, Row, StorageError, Tx, values};
 
 use super::StoreError;
+use super::damage::readable;
+use protocol::api::ledger::{PutOff, WakeState};
 
 /// When a reason comes again while its wake is open, the next attempt is at most this far away.
 const REPEAT_SECONDS: u64 = 30;
@@ -77,6 +81,24 @@ impl TryFrom<&Row> for WakeRow {
             attempts: row.get_u32("attempts")?,
         })
     }
+}
+
+/// One page of the whole table.
+pub(super) const PAGE: &str = "SELECT id, wake_id, node_id, reason, wake_group, gen, state, opened_at, expires_at, due_at, step, \
+     attempts, put_off FROM wake WHERE id > $1 ORDER BY id LIMIT $2";
+
+/// Whether every column can be read.
+pub(super) fn whole(row: &Row) -> Result<(), StoreError> {
+    let column = |column| StoreError::Column { table: "wake", column };
+    WakeRow::try_from(row)?;
+    let _: WakeState = row.get_text("state")?.parse().map_err(|_| column("state"))?;
+    let _: Option<PutOff> =
+        row.opt_text("put_off")?.map(|text| text.parse()).transpose().map_err(|_| column("put_off"))?;
+    row.get_array::<32>("wake_group")?;
+    row.get_i64("gen")?;
+    row.get_u32("step")?.checked_add(1).ok_or_else(|| column("step"))?;
+    row.get_u32("attempts")?.checked_add(1).ok_or_else(|| column("attempts"))?;
+    Ok(())
 }
 
 fn node_id(row: &Row) -> Result<PublicKey, StoreError> {
@@ -203,20 +225,20 @@ pub async fn end(
 /// What makes an open wake unique: the node, the group, the reason.
 pub type WakeKey = (PublicKey, [u8; 32], WakeReason);
 
-/// The open wakes of payers whose hold is live.
+/// The open wakes of payers whose hold is live, as far as they can be read.
 ///
 /// # Errors
-/// When the database fails or a row cannot be read.
+/// When the database fails.
 pub async fn open_of_live_holds(tx: &mut ReadTx) -> Result<Vec<WakeKey>, StoreError> {
     let rows = tx
         .fetch_all(
-            "SELECT node_id, wake_group, reason FROM wake WHERE state = 'open' \
+            "SELECT id, node_id, wake_group, reason FROM wake WHERE state = 'open' \
              AND EXISTS (SELECT 1 FROM hold WHERE hold.pid_hash = wake.wake_group AND hold.payer = wake.node_id \
              AND hold.state IN ('waiting', 'unblocked', 'failing'))",
             &[],
         )
         .await?;
-    rows.iter().map(wake_key).collect()
+    readable("wake", "id", &rows, wake_key)
 }
 
 fn wake_key(row: &Row) -> Result<WakeKey, StoreError> {
@@ -224,14 +246,14 @@ fn wake_key(row: &Row) -> Result<WakeKey, StoreError> {
 }
 
 /// The open wakes with one of the reasons that only an HTLC of the phone's own gives, as (node, group, reason), that belong to
-/// no live hold.
+/// no live hold, as far as they can be read.
 ///
 /// # Errors
-/// When the database fails or a row cannot be read.
+/// When the database fails.
 pub async fn open_without_hold(tx: &mut ReadTx) -> Result<Vec<WakeKey>, StoreError> {
     let rows = tx
         .fetch_all(
-            "SELECT node_id, wake_group, reason FROM wake WHERE state = 'open' AND reason IN ($1, $2, $3) \
+            "SELECT id, node_id, wake_group, reason FROM wake WHERE state = 'open' AND reason IN ($1, $2, $3) \
              AND NOT EXISTS (SELECT 1 FROM hold WHERE hold.pid_hash = wake.wake_group AND hold.payer = wake.node_id \
              AND hold.state IN ('waiting', 'unblocked', 'failing'))",
             &values![
@@ -241,7 +263,7 @@ pub async fn open_without_hold(tx: &mut ReadTx) -> Result<Vec<WakeKey>, StoreErr
             ],
         )
         .await?;
-    rows.iter().map(wake_key).collect()
+    readable("wake", "id", &rows, wake_key)
 }
 
 /// The phone is here. Wakes for messages and incoming payments end. Those for an HTLC that it must take off its channel
@@ -260,7 +282,7 @@ pub async fn acknowledge(
     let node_id = node_id.serialize();
     let latest = tx
         .fetch_one(
-            "SELECT MAX(sent_at) AS sent_at FROM wake_attempt WHERE connected_after_seconds IS NULL \
+            "SELECT MAX(sent_at) AS sent_at FROM wake_attempt WHERE connected_after_seconds IS NULL AND sent_at >= 0 \
              AND wake IN (SELECT id FROM wake WHERE node_id = $1 AND state = 'open')",
             &values![node_id],
         )
@@ -333,10 +355,10 @@ pub async fn tidy(tx: &mut Tx, now_unix: u64, kept_seconds: u64) -> Result<bool,
     Ok([expired, forgotten, pushless].contains(&u64::from(TIDIED_ROWS_MAX)))
 }
 
-/// Open wakes, in order of arrival.
+/// Open wakes, in order of arrival, without those that cannot be read.
 ///
 /// # Errors
-/// When the database fails or a row cannot be read.
+/// When the database fails.
 pub async fn list_open(tx: &mut ReadTx, limit: u32) -> Result<Vec<WakeRow>, StoreError> {
     let rows = tx
         .fetch_all(
@@ -345,5 +367,5 @@ pub async fn list_open(tx: &mut ReadTx, limit: u32) -> Result<Vec<WakeRow>, Stor
             &values![limit],
         )
         .await?;
-    rows.iter().map(WakeRow::try_from).collect()
+    readable("wake", "id", &rows, |row| WakeRow::try_from(row))
 }

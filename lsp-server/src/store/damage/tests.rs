@@ -1,0 +1,395 @@
+use bitcoin::secp256k1::PublicKey;
+use lightning::ln::channelmanager::InterceptId;
+use lightning::ln::types::ChannelId;
+use lightning_types::payment::PaymentHash;
+use notifier::WakeId;
+use protocol::hold::{HoldEvent, HoldTerms, Part, PartState, step};
+use protocol::ids::PidHash;
+use protocol::mailbox::{MailboxLimits, Sender, Usage};
+use protocol::units::{BlockHeight, Msat};
+use protocol::wake::WakeReason;
+
+use super::*;
+use crate::store::ages;
+use crate::store::devices::{self, DeviceLimits};
+use crate::store::mailbox::{Kept, NewMessage};
+use crate::store::parts;
+use crate::store::wakes::{Claim, Due, NewWake, WakeLimits};
+use crate::testing::{START, TestDatabase, new_device, public};
+
+/// Which table is damaged how, and the row that is to be named.
+const DAMAGE: &[(&str, &str, &str)] = &[
+    ("hold", "UPDATE hold SET payer = x'00' WHERE id = 1", "1"),
+    ("hold", "UPDATE hold SET payer = 'moonlight' WHERE id = 1", "1"),
+    ("hold", "UPDATE hold SET pid_hash = x'0102' WHERE id = 1", "1"),
+    ("hold", "UPDATE hold SET requested_deadline = 'moonlight' WHERE id = 1", "1"),
+    ("hold", "UPDATE hold SET deadline = -1 WHERE id = 1", "1"),
+    ("hold", "UPDATE hold SET deadline = 'moonlight' WHERE id = 1", "1"),
+    ("hold", "UPDATE hold SET deadline = 9223372036854775807 WHERE id = 1", "1"),
+    ("hold", "UPDATE hold SET deadline = 1.5 WHERE id = 1", "1"),
+    ("hold", "UPDATE hold SET state = 'moonlight' WHERE id = 1", "1"),
+    ("hold", "UPDATE hold SET state = x'ff' WHERE id = 1", "1"),
+    ("hold", "UPDATE hold SET state = 'settled' WHERE id = 1", "1"),
+    ("hold", "UPDATE hold SET cause = 'moonlight' WHERE id = 1", "1"),
+    ("hold", "UPDATE hold SET created_at = 'moonlight' WHERE id = 1", "1"),
+    ("hold", "UPDATE hold SET updated_at = -1 WHERE id = 1", "1"),
+    ("hold", "DELETE FROM hold_hash WHERE hold_id = 1", "1"),
+    ("hold_hash", "UPDATE hold_hash SET payment_hash = x'01' WHERE hold_id = 1", "1/0"),
+    ("hold_hash", "UPDATE hold_hash SET payment_hash = 'moonlight' WHERE hold_id = 1", "1/0"),
+    ("hold_part", "UPDATE hold_part SET intercept_id = x'01' WHERE hold_id = 1", "01"),
+    ("hold_part", "UPDATE hold_part SET payment_hash = zeroblob(33) WHERE hold_id = 1", PART),
+    ("hold_part", "UPDATE hold_part SET inbound_channel_id = 7 WHERE hold_id = 1", PART),
+    ("hold_part", "UPDATE hold_part SET inbound_htlc_id = -1 WHERE hold_id = 1", PART),
+    ("hold_part", "UPDATE hold_part SET inbound_amount_msat = 'moonlight' WHERE hold_id = 1", PART),
+    ("hold_part", "UPDATE hold_part SET inbound_amount_msat = x'00' WHERE hold_id = 1", PART),
+    ("hold_part", "UPDATE hold_part SET inbound_amount_msat = -5 WHERE hold_id = 1", PART),
+    ("hold_part", "UPDATE hold_part SET inbound_amount_msat = 9223372036854775807 WHERE hold_id = 1", PART),
+    ("hold_part", "UPDATE hold_part SET outbound_amount_msat = 0.5 WHERE hold_id = 1", PART),
+    ("hold_part", "UPDATE hold_part SET inbound_expiry = -1 WHERE hold_id = 1", PART),
+    ("hold_part", "UPDATE hold_part SET outgoing_expiry = 4294967296 WHERE hold_id = 1", PART),
+    ("hold_part", "UPDATE hold_part SET next_hop_scid = x'01' WHERE hold_id = 1", PART),
+    ("hold_part", "UPDATE hold_part SET state = 'moonlight' WHERE hold_id = 1", PART),
+    ("hold_part", "UPDATE hold_part SET cause = 'moonlight' WHERE hold_id = 1", PART),
+    ("pending_message", "UPDATE pending_message SET next_hop = x'02' WHERE hold_id = 1", "1"),
+    ("pending_message", "UPDATE pending_message SET message = 7 WHERE hold_id = 1", "1"),
+    ("pending_message", "UPDATE pending_message SET attempts = 'moonlight' WHERE hold_id = 1", "1"),
+    ("pending_message", "UPDATE pending_message SET due_at = -1 WHERE hold_id = 1", "1"),
+    ("pending_message", "UPDATE pending_message SET kept_at = 'moonlight' WHERE hold_id = 1", "1"),
+    ("mailbox_message", "UPDATE mailbox_message SET recipient = x'02' WHERE id = 1", "1"),
+    ("mailbox_message", "UPDATE mailbox_message SET previous_hop = zeroblob(33) WHERE id = 1", "1"),
+    ("mailbox_message", "UPDATE mailbox_message SET message = x'00' WHERE id = 1", "1"),
+    ("mailbox_message", "UPDATE mailbox_message SET message_bytes = -5 WHERE id = 1", "1"),
+    ("mailbox_message", "UPDATE mailbox_message SET message_bytes = 9223372036854775807 WHERE id = 1", "1"),
+    ("mailbox_message", "UPDATE mailbox_message SET received_at = -1 WHERE id = 1", "1"),
+    ("mailbox_message", "UPDATE mailbox_message SET expires_at = -1 WHERE id = 1", "1"),
+    ("mailbox_message", "UPDATE mailbox_message SET deliveries = -1 WHERE id = 1", "1"),
+    (
+        "device",
+        "UPDATE device SET device_id = x'01' WHERE node_id = (SELECT recipient FROM mailbox_message WHERE id = 1)",
+        "01",
+    ),
+    (
+        "device",
+        "UPDATE device SET node_id = x'01' WHERE node_id = (SELECT recipient FROM mailbox_message WHERE id = 1)",
+        DEVICE,
+    ),
+    (
+        "device",
+        "UPDATE device SET platform = 'pigeon' WHERE node_id = (SELECT recipient FROM mailbox_message WHERE id = 1)",
+        DEVICE,
+    ),
+    (
+        "device",
+        "UPDATE device SET registered_at = -1 WHERE node_id = (SELECT recipient FROM mailbox_message WHERE id = 1)",
+        DEVICE,
+    ),
+    (
+        "device",
+        "UPDATE device SET paused_until = -1 WHERE node_id = (SELECT recipient FROM mailbox_message WHERE id = 1)",
+        DEVICE,
+    ),
+    (
+        "device",
+        "UPDATE device SET environment = 'moon' WHERE node_id = (SELECT recipient FROM mailbox_message WHERE id = 1)",
+        DEVICE,
+    ),
+    (
+        "device",
+        "UPDATE device SET token_key = x'01' WHERE node_id = (SELECT recipient FROM mailbox_message WHERE id = 1)",
+        DEVICE,
+    ),
+    (
+        "device",
+        "UPDATE device SET sealed_token = NULL WHERE node_id = (SELECT recipient FROM mailbox_message WHERE id = 1)",
+        DEVICE,
+    ),
+    (
+        "device",
+        "UPDATE device SET seal_key = x'01' WHERE node_id = (SELECT recipient FROM mailbox_message WHERE id = 1)",
+        DEVICE,
+    ),
+    ("wake", "UPDATE wake SET wake_id = x'01' WHERE id = 1", "1"),
+    ("wake", "UPDATE wake SET node_id = x'01' WHERE id = 1", "1"),
+    ("wake", "UPDATE wake SET reason = 'boredom' WHERE id = 1", "1"),
+    ("wake", "UPDATE wake SET wake_group = x'' WHERE id = 1", "1"),
+    ("wake", "UPDATE wake SET state = 'asleep' WHERE id = 1", "1"),
+    ("wake", "UPDATE wake SET opened_at = -1 WHERE id = 1", "1"),
+    ("wake", "UPDATE wake SET expires_at = -1 WHERE id = 1", "1"),
+    ("wake", "UPDATE wake SET due_at = -1 WHERE id = 1", "1"),
+    ("wake", "UPDATE wake SET step = 4294967295 WHERE id = 1", "1"),
+    ("wake", "UPDATE wake SET attempts = 4294967295 WHERE id = 1", "1"),
+    ("wake", "UPDATE wake SET attempts = -1 WHERE id = 1", "1"),
+    ("wake", "UPDATE wake SET put_off = 'why' WHERE id = 1", "1"),
+    ("wake_attempt", "UPDATE wake_attempt SET device_id = x'01' WHERE id = 1", "1"),
+    ("wake_attempt", "UPDATE wake_attempt SET sent_at = -1 WHERE id = 1", "1"),
+    ("wake_attempt", "UPDATE wake_attempt SET answered_ms = -1 WHERE id = 1", "1"),
+    ("wake_attempt", "UPDATE wake_attempt SET connected_after_seconds = -1 WHERE id = 1", "1"),
+];
+
+const PART: &str = "0101010101010101010101010101010101010101010101010101010101010101";
+const DEVICE: &str = "01010101010101010101010101010101";
+
+const LIMITS: MailboxLimits = MailboxLimits {
+    message_bytes_max: 100,
+    recipient_max: Usage { messages: 4, bytes: 300 },
+    sender_max: Usage { messages: 3, bytes: 250 },
+    total_max: Usage { messages: 10, bytes: 1_000 },
+    peer_lsp_reserve_percent: 25,
+};
+
+/// Everything twice: for node 1, whose rows are damaged, and for node 2.
+async fn two_of_each() -> TestDatabase {
+    let db = TestDatabase::new().await;
+    for byte in [1, 2] {
+        let mut device = new_device(byte, ["one", "two"][usize::from(byte) - 1]);
+        device.device_id.0 = [byte; 16];
+        db.try_register(device, DeviceLimits::default()).await.unwrap();
+        db.database
+            .submit("test", move |tx| {
+                Box::pin(async move {
+                    let hold_id = hold(tx, byte).await?;
+                    pending::keep(tx, hold_id, public(9), b"packet", START, START).await?;
+                    assert_eq!(mailbox::keep(tx, &message(byte), &LIMITS).await?, Kept::New);
+                    wakes::open(tx, &wake(byte)).await?;
+                    let limits = WakeLimits::default();
+                    let id = i64::from(byte);
+                    let claim = wakes::claim(tx, id, START, WakeId([byte; 16]), &limits, &[]).await?;
+                    assert!(matches!(claim, Claim::Push(_)), "{claim:?}");
+                    wakes::postpone(tx, id, START + 1, None).await?;
+                    Ok::<_, StoreError>(())
+                })
+            })
+            .await
+            .unwrap();
+    }
+    db
+}
+
+fn message(byte: u8) -> NewMessage {
+    NewMessage {
+        recipient: public(byte),
+        previous_hop: Some(public(9)),
+        sender: Sender::PeerLsp,
+        message: vec![byte; 20],
+        received_at: START,
+        expires_at: START + 1_000,
+    }
+}
+
+fn wake(byte: u8) -> NewWake {
+    NewWake {
+        node_id: public(byte),
+        reason: WakeReason::PaymentSettled,
+        group: [byte; 32],
+        expires_at_unix: START + 1_000,
+        now_unix: START,
+    }
+}
+
+async fn hold(tx: &mut storage::Tx, byte: u8) -> Result<i64, StoreError> {
+    let terms = HoldTerms {
+        payer: public(byte),
+        pid_hash: PidHash([byte; 32]),
+        payment_hashes: vec![PaymentHash([byte; 32])],
+        deadline: BlockHeight(200),
+    };
+    holds::insert(tx, &terms, BlockHeight(200), START).await?;
+    let before = holds::find(tx, terms.payer, terms.pid_hash).await?.unwrap();
+    let part = Part {
+        intercept_id: InterceptId([byte; 32]),
+        payment_hash: PaymentHash([byte; 32]),
+        inbound_channel_id: ChannelId([byte; 32]),
+        inbound_htlc_id: 1,
+        inbound_amount: Msat(10_000),
+        outbound_amount: Msat(9_000),
+        inbound_expiry: Some(BlockHeight(900)),
+        outgoing_expiry: BlockHeight(800),
+        next_hop_scid: 7,
+        state: PartState::Held,
+    };
+    let after = step(before.hold.clone(), HoldEvent::PartIntercepted(part), BlockHeight(100)).unwrap().hold;
+    holds::save(tx, &before, &after, START).await?;
+    Ok(before.hold_id)
+}
+
+async fn look_at_all(db: &TestDatabase) -> Vec<DamagedRow> {
+    let mut found = Vec::new();
+    let mut place = Some(Place::default());
+    while let Some(from) = place {
+        let (rows, next) =
+            db.database.read("look", |tx| Box::pin(async move { look(tx, &from).await })).await.unwrap();
+        found.extend(rows);
+        place = next;
+    }
+    found
+}
+
+/// Everything that runs in a server over many rows at once, and everything that is done for node 2.
+async fn others_are_served(db: &TestDatabase, damage: &str) {
+    let served = db.database.submit("test", move |tx| {
+        Box::pin(async move {
+            let live = holds::live(tx).await?;
+            assert!(live.rows.iter().any(|row| row.hold_id == 2));
+            let moving = holds::moving(tx, BlockHeight(300)).await?;
+            assert!(moving.rows.iter().any(|row| row.hold_id == 2));
+            assert!(holds::newest(tx, 10).await?.iter().any(|row| row.hold_id == 2));
+            let usage = holds::usage(tx, public(2)).await?;
+            assert_eq!((usage.holds, usage.held_htlcs, usage.held_msat), (1, 1, 10_000));
+            holds::usage(tx, public(1)).await?;
+            assert!(parts::held_in_all(tx).await?.msat <= 21_000);
+            assert!(parts::ids_updated_since(tx, 0).await?.contains(&InterceptId([2; 32])));
+            assert!(!ages::unfinished(tx).await?.is_empty());
+            ages::nearest_deadline(tx, BlockHeight(1)).await?;
+
+            let due = pending::due(tx, START + 10, 10).await?;
+            assert!(due.messages.iter().any(|message| message.hold_id == 2));
+            for hold_id in due.damaged {
+                pending::put_off(tx, hold_id, START + 600).await?;
+            }
+
+            let recipients = mailbox::recipients(tx, Vec::new(), 10).await?;
+            assert!(recipients.nodes.contains(&public(2)));
+            mailbox::waiting(tx, public(1), 0, 10).await?;
+            let waiting = mailbox::waiting(tx, public(2), 0, 10).await?;
+            assert_eq!(waiting.len(), 1);
+            assert!(mailbox::list(tx, 10).await?.iter().any(|message| message.id == 2));
+            mailbox::last_expiry(tx, public(1)).await?;
+            let more = NewMessage { message: vec![3; 30], ..message(1) };
+            assert_eq!(mailbox::keep(tx, &more, &LIMITS).await?, Kept::New);
+            mailbox::delivered(tx, &[1, 2]).await?;
+            mailbox::tidy(tx, START + 2_000).await?;
+
+            assert_eq!(devices::of_node(tx, public(2)).await?.len(), 1);
+            devices::of_node(tx, public(1)).await?;
+            assert!(devices::list(tx, 10).await?.iter().any(|device| device.node_id == public(2)));
+
+            assert!(wakes::list_open(tx, 10).await?.iter().any(|wake| wake.node_id == public(2)));
+            let of_holds = wakes::open_of_live_holds(tx).await?;
+            assert!(of_holds.contains(&(public(2), [2; 32], WakeReason::PaymentSettled)));
+            wakes::open_without_hold(tx).await?;
+            let due = wakes::due(tx, START + 10, 10, &[]).await?;
+            assert!(due.wakes.iter().any(|wake| wake.node_id == public(2)));
+            for which in [1, 2].map(|byte| wakes::ledger::Which::Node(public(byte))) {
+                wakes::ledger::find(tx, which, 10).await?;
+            }
+            claim_of_node(tx, public(2)).await?;
+            wakes::acknowledge(tx, public(1), START + 20).await?;
+            wakes::acknowledge(tx, public(2), START + 20).await?;
+            wakes::tidy(tx, START + 10, 1_000).await?;
+            Ok::<_, StoreError>(())
+        })
+    });
+    served.await.unwrap_or_else(|error| panic!("{damage}: {error} ({error:?})"));
+}
+
+async fn claim_of_node(tx: &mut storage::Tx, node: PublicKey) -> Result<(), StoreError> {
+    let due: Due = wakes::due(tx, START + 100, 10, &[]).await?;
+    let wake = due.wakes.iter().find(|wake| wake.node_id == node).unwrap();
+    let claim = wakes::claim(tx, wake.id, START + 100, WakeId([9; 16]), &WakeLimits::default(), &[]).await?;
+    assert!(matches!(claim, Claim::Push(_)), "{claim:?}");
+    Ok(())
+}
+
+async fn damaged_by(sql: &'static str) -> TestDatabase {
+    let db = two_of_each().await;
+    let changed = db.database.submit("damage", move |tx| {
+        Box::pin(async move { Ok::<_, StoreError>(tx.execute(sql, &[]).await?) })
+    });
+    assert_eq!(changed.await.unwrap(), 1, "{sql}");
+    db
+}
+
+#[tokio::test]
+async fn what_is_whole_is_not_called_damaged() {
+    let db = two_of_each().await;
+    assert_eq!(look_at_all(&db).await, []);
+    others_are_served(&db, "nothing").await;
+}
+
+#[tokio::test]
+async fn one_damaged_value_is_found_named_and_harms_nobody_else() {
+    for (table, sql, id) in DAMAGE {
+        let db = damaged_by(sql).await;
+        let found = look_at_all(&db).await;
+        let named: Vec<_> = found.iter().map(|row| (row.table, row.id.as_str())).collect();
+        assert_eq!(named, [(*table, *id)], "{sql}: {found:?}");
+        assert!(!found[0].why.contains("moonlight"), "{sql}: {}", found[0].why);
+        others_are_served(&db, sql).await;
+        db.database.close().await;
+    }
+}
+
+#[tokio::test]
+async fn hashes_and_parts_of_no_hold_are_found() {
+    let db = two_of_each().await;
+    db.database.close().await;
+    // SQLite itself would refuse it, if it were asked to look.
+    let folder = tempfile::tempdir().unwrap();
+    let url = storage::DatabaseUrl::Sqlite(folder.path().join("lsp.db"));
+    let other = storage::Database::open(&url, &[crate::store::MIGRATIONS]).await.unwrap();
+    let strays = other.submit("strays", |tx| {
+        Box::pin(async move {
+            tx.execute("PRAGMA defer_foreign_keys = ON", &[]).await?;
+            tx.execute("INSERT INTO hold_hash (hold_id, position, payment_hash) VALUES (7, 2, x'00')", &[])
+                .await?;
+            let found = strays(tx).await?;
+            assert_eq!(
+                found.iter().map(|row| (row.table, row.id.as_str())).collect::<Vec<_>>(),
+                [("hold_hash", "7/2")]
+            );
+            Err::<(), _>(StorageError::Aborted)
+        })
+    });
+    assert!(strays.await.is_err());
+    other.close().await;
+}
+
+#[tokio::test]
+async fn a_page_of_damaged_messages_is_not_the_end_of_the_mailbox() {
+    let db = TestDatabase::new().await;
+    let outcome = db.database.submit("test", |tx| {
+        Box::pin(async move {
+            for byte in 1..=3 {
+                mailbox::keep(tx, &NewMessage { message: vec![byte; 10], ..message(1) }, &LIMITS).await?;
+            }
+            tx.execute("UPDATE mailbox_message SET message = x'ff' WHERE id <= 2", &[]).await?;
+            let waiting = mailbox::waiting(tx, public(1), 0, 2).await?;
+            assert_eq!(waiting.iter().map(|message| message.id).collect::<Vec<_>>(), [3]);
+            assert_eq!(mailbox::last_expiry(tx, public(1)).await?, Some(START + 1_000));
+            mailbox::delivered(tx, &[3]).await?;
+            assert_eq!(
+                mailbox::last_expiry(tx, public(1)).await?,
+                None,
+                "nobody is woken for what is damaged"
+            );
+            assert_eq!(mailbox::tidy(tx, START + 2_000).await?, 2, "it goes when its time is over");
+            Ok::<_, StoreError>(())
+        })
+    });
+    outcome.await.unwrap();
+    assert_eq!(db.number("SELECT messages + bytes AS n FROM mailbox_total").await, 0);
+}
+
+#[tokio::test]
+async fn a_lost_total_of_the_mailbox_is_counted_anew() {
+    let db = two_of_each().await;
+    let kept = db.database.submit("test", |tx| {
+        Box::pin(async move {
+            tx.execute("DELETE FROM mailbox_total", &[]).await?;
+            let more = NewMessage { message: vec![3; 30], ..message(1) };
+            mailbox::keep(tx, &more, &LIMITS).await
+        })
+    });
+    assert_eq!(kept.await.unwrap(), Kept::New);
+    assert_eq!(db.number("SELECT messages AS n FROM mailbox_total").await, 3);
+    assert_eq!(db.number("SELECT bytes AS n FROM mailbox_total").await, 70);
+}
+
+#[tokio::test]
+async fn a_device_whose_name_is_lost_registers_again() {
+    let db = damaged_by("UPDATE device SET device_id = x'01' WHERE node_id = (SELECT recipient FROM mailbox_message WHERE id = 1)").await;
+    let again = db.register(1, "one").await;
+    assert!(again.is_new);
+    assert_eq!(look_at_all(&db).await, []);
+    assert_eq!(db.number("SELECT COUNT(*) AS n FROM device").await, 2);
+}
