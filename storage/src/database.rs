@@ -151,8 +151,12 @@ impl Database {
     /// Once the writer has ended the job is dropped, and with it its answer's sender: its [`Commit`] says `Stopped`.
     pub(crate) fn enqueue(&self, job: Job) {
         self.inner.shared.counters.queue();
+        #[cfg(feature = "faults")]
+        self.faults().queued();
         if self.inner.queue.send(job).is_err() {
             self.inner.shared.counters.unqueue();
+            #[cfg(feature = "faults")]
+            self.faults().answered(1);
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::{Mutex as Turns, OwnedMutexGuard};
+use tokio::sync::{Mutex as Turns, OwnedMutexGuard, watch};
 
 use crate::faults::Faults;
 
@@ -12,6 +12,8 @@ use crate::faults::Faults;
 pub(crate) struct Kill {
     state: Arc<Mutex<State>>,
     turns: Arc<Turns<()>>,
+    /// Writes that are queued or under way.
+    open: watch::Sender<usize>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -64,6 +66,26 @@ impl Faults {
             return None;
         }
         Some(self.kill.turns.clone().lock_owned().await)
+    }
+
+    /// Resolves when every write that was queued is committed and answered, or the writer has ended.
+    pub async fn idle(&self) {
+        // The sender lives in `self`, so the wait cannot fail.
+        let _ = self.kill.open.subscribe().wait_for(|open| *open == 0).await;
+    }
+
+    /// Nothing is queued or under way.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        *self.kill.open.borrow() == 0
+    }
+
+    pub(crate) fn queued(&self) {
+        self.kill.open.send_modify(|open| *open += 1);
+    }
+
+    pub(crate) fn answered(&self, jobs: usize) {
+        self.kill.open.send_modify(|open| *open = open.saturating_sub(jobs));
     }
 
     /// Once before each commit.

@@ -66,9 +66,17 @@ pub(crate) fn spawn(tx: Tx, queue: mpsc::UnboundedReceiver<Job>, shared: Arc<Sha
     // Before the task: one that is dropped before its first poll has ended too.
     let ended = EndedGuard(shared.clone());
     tokio::spawn(async move {
-        let mut writer = Writer { tx, queue, shared };
+        let mut writer = Writer {
+            tx,
+            queue,
+            shared,
+            #[cfg(feature = "faults")]
+            taken: 0,
+        };
         // After a failure the connection is dropped without another word to the disk, which rolls back what it had begun.
         let outcome = writer.work().await;
+        #[cfg(feature = "faults")]
+        writer.shared.faults.answered(usize::MAX);
         #[cfg(feature = "faults")]
         if writer.shared.faults.is_cut() {
             // Rolls back. The file has to be free before anybody hears of the end.
@@ -105,6 +113,9 @@ struct Writer {
     tx: Tx,
     queue: mpsc::UnboundedReceiver<Job>,
     shared: Arc<Shared>,
+    /// Jobs of the batch, those that a later one replaces included.
+    #[cfg(feature = "faults")]
+    taken: usize,
 }
 
 impl Writer {
@@ -125,6 +136,8 @@ impl Writer {
                 Ok(done) => {
                     self.shared.counters.add(done);
                     answers.drain(..).for_each(|answer| answer.committed());
+                    #[cfg(feature = "faults")]
+                    self.shared.faults.answered(std::mem::take(&mut self.taken));
                 }
                 Err(failure) => {
                     tracing::error!(
@@ -157,6 +170,10 @@ impl Writer {
         let mut next = Some(first);
         while let Some(job) = next {
             self.shared.counters.unqueue();
+            #[cfg(feature = "faults")]
+            {
+                self.taken += 1;
+            }
             match job {
                 Job::Close => self.queue.close(),
                 job => {

@@ -27,3 +27,25 @@ pub(super) fn user_config(role: &Role) -> UserConfig {
     }
     config
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::LspSettings;
+    use crate::{ChainLimits, ChannelLimits, PeerLimits};
+
+    /// LDK 0.3.0-rc3 tells after a restart of natively held HTLCs as if they had been intercepted, and we could not tell them from
+    /// ours. While this is off there are none: LDK fails whatever asks for it.
+    #[test]
+    fn nobody_can_ask_ldk_to_hold_an_htlc() {
+        let role = Role::Lsp(LspSettings {
+            cltv_expiry_delta_blocks: 144,
+            fee_base_msat: 0,
+            fee_proportional_millionths: 0,
+            chain: ChainLimits::of(bitcoin::Network::Regtest),
+            peers: PeerLimits::default(),
+            channels: ChannelLimits::default(),
+        });
+        assert!(!user_config(&role).enable_htlc_hold);
+    }
+}

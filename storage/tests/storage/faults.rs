@@ -45,6 +45,23 @@ async fn an_unsynced_database_is_a_database() {
 }
 
 #[tokio::test]
+async fn a_simulation_hears_when_nothing_is_under_way() {
+    let folder = Folder::new();
+    let db = folder.open().await;
+    assert!(db.faults().is_idle());
+    drop(add_note(&db, 1, "nobody waits for it"));
+    assert!(!db.faults().is_idle());
+    db.faults().idle().await;
+    assert_eq!(note_ids(&db).await, [1]);
+    db.faults().fail_next(Fault::Corrupt, 1);
+    drop(add_note(&db, 2, "lost"));
+    db.faults().idle().await;
+    assert!(db.failed().now_or_never().is_some());
+    drop(add_note(&db, 3, "too late"));
+    assert!(db.faults().is_idle());
+}
+
+#[tokio::test]
 async fn a_corrupt_database_stops_the_writer() {
     let folder = Folder::new();
     let db = folder.open().await;

@@ -1,22 +1,14 @@
 //! The end of a world: the faults stop, everybody comes, and everything must come to its end.
 
-use std::sync::{Arc, Mutex};
-
 use storage::StorageError;
 
-use super::keys::{PAYEES_MAX, PAYERS_MAX};
+use super::keys::PEERS_MAX;
 use super::ldk::{At, Outer};
 use super::process::Process;
 use super::world::World;
 
 /// Rounds from the last fault until nothing may be left: past every deadline and expiry.
 const ROUNDS: u32 = 7;
-
-/// One world in so many waits for its phones block by block.
-const PATIENT_PERCENT: u64 = 25;
-
-/// Blocks in which LDK closes a channel over a claimed HTLC, with the LSP's delta, and some.
-const PATIENT_BLOCKS_MAX: u32 = 130;
 
 impl World {
     /// Lets everything that is under way come to its end, and checks that it did.
@@ -32,11 +24,11 @@ impl World {
         }
         self.mail.clear();
         self.revive();
-        if self.rng.percent(PATIENT_PERCENT) {
-            self.wait_for_phones();
-        }
         for round in 0..ROUNDS {
-            for phone in 0..PAYERS_MAX + PAYEES_MAX {
+            if round >= 2 && self.has_ended() {
+                break;
+            }
+            for phone in 0..PEERS_MAX {
                 self.comes(phone);
                 self.reestablished(phone);
             }
@@ -48,7 +40,7 @@ impl World {
             self.model.lock().process_forwards();
             self.write();
             // Twice: a part that LDK no longer lists counts as gone after two looks.
-            self.passes();
+            self.passes_for_htlcs();
             self.handle_events();
             self.write();
             self.hear();
@@ -69,19 +61,15 @@ impl World {
         self.check_ended();
     }
 
-    /// Blocks come one by one, and only pushes bring phones, while an HTLC waits for one.
-    fn wait_for_phones(&mut self) {
-        for phone in 0..PAYERS_MAX + PAYEES_MAX {
-            self.leaves(phone);
-        }
-        for _ in 0..PATIENT_BLOCKS_MAX {
-            let waits = self.model.lock().memory.at.values().any(|at| matches!(at, At::Claimed | At::Out));
-            if !waits {
-                return;
-            }
-            self.calm_block();
-            self.revive();
-        }
+    /// Whether nothing is left that could still go wrong.
+    fn has_ended(&self) -> bool {
+        let at_rest = {
+            let state = self.model.lock();
+            (0..state.htlcs.len())
+                .all(|htlc| state.at(htlc) == At::Gone && state.htlcs[htlc].outcome.is_some())
+                && state.memory.events.is_empty()
+        };
+        at_rest && self.process.as_ref().and_then(unfinished).is_some_and(|rows| rows.is_empty())
     }
 
     /// Enough blocks, with everybody here, for one more deadline or expiry to pass.
@@ -146,41 +134,40 @@ impl World {
 
 /// The rows that should have ended.
 fn unfinished(process: &Process) -> Option<Vec<String>> {
-    let found = Arc::new(Mutex::new(None));
-    let (answer, db) = (found.clone(), process.db.clone());
-    process.run(async move {
-        let read = db.read("unfinished", |tx| {
-            Box::pin(async move {
-                let mut rows = Vec::new();
-                let holds = "SELECT id, state FROM hold WHERE state IN ('waiting', 'unblocked', 'failing')";
-                for row in tx.fetch_all(holds, &[]).await? {
-                    rows.push(format!("hold {} {}", row.get_i64("id")?, row.get_text("state")?));
-                }
-                let parts = "SELECT hold_id, state FROM hold_part WHERE state NOT IN ('settled', 'failed')";
-                for row in tx.fetch_all(parts, &[]).await? {
-                    rows.push(format!(
-                        "a part {} of hold {}",
-                        row.get_text("state")?,
-                        row.get_i64("hold_id")?
-                    ));
-                }
-                for row in tx.fetch_all("SELECT hold_id FROM pending_message", &[]).await? {
-                    rows.push(format!("a payment_pending of hold {}", row.get_i64("hold_id")?));
-                }
-                for row in tx.fetch_all("SELECT id FROM mailbox_message", &[]).await? {
-                    rows.push(format!("message {}", row.get_i64("id")?));
-                }
-                let wakes = "SELECT reason FROM wake WHERE state = 'open' AND reason IN \
-                             ('payment_settled', 'payment_failed', 'expiry_soon')";
-                for row in tx.fetch_all(wakes, &[]).await? {
-                    rows.push(format!("a wake for {}", row.get_text("reason")?));
-                }
-                Ok::<_, StorageError>(rows)
+    process.ask(|db| {
+        Box::pin(async move {
+            db.read("unfinished", |tx| {
+                Box::pin(async move {
+                    let mut rows = Vec::new();
+                    let holds =
+                        "SELECT id, state FROM hold WHERE state IN ('waiting', 'unblocked', 'failing')";
+                    for row in tx.fetch_all(holds, &[]).await? {
+                        rows.push(format!("hold {} {}", row.get_i64("id")?, row.get_text("state")?));
+                    }
+                    let parts =
+                        "SELECT hold_id, state FROM hold_part WHERE state NOT IN ('settled', 'failed')";
+                    for row in tx.fetch_all(parts, &[]).await? {
+                        rows.push(format!(
+                            "a part {} of hold {}",
+                            row.get_text("state")?,
+                            row.get_i64("hold_id")?
+                        ));
+                    }
+                    for row in tx.fetch_all("SELECT hold_id FROM pending_message", &[]).await? {
+                        rows.push(format!("a payment_pending of hold {}", row.get_i64("hold_id")?));
+                    }
+                    for row in tx.fetch_all("SELECT id FROM mailbox_message", &[]).await? {
+                        rows.push(format!("message {}", row.get_i64("id")?));
+                    }
+                    let wakes = "SELECT reason FROM wake WHERE state = 'open' AND reason IN \
+                                 ('payment_settled', 'payment_failed', 'expiry_soon')";
+                    for row in tx.fetch_all(wakes, &[]).await? {
+                        rows.push(format!("a wake for {}", row.get_text("reason")?));
+                    }
+                    Ok::<_, StorageError>(rows)
+                })
             })
-        });
-        if let (Ok(rows), Ok(mut answer)) = (read.await, answer.lock()) {
-            *answer = Some(rows);
-        }
-    });
-    found.lock().ok().and_then(|mut rows| rows.take())
+            .await
+        })
+    })
 }

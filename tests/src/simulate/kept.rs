@@ -1,38 +1,85 @@
 //! What must survive a crash.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::collections::{BTreeMap, BTreeSet};
 
 use storage::StorageError;
 
+use super::process::Process;
 use super::world::World;
 
+/// What the database has of what was acknowledged.
+#[derive(Default)]
+struct Kept {
+    /// Deadlines by pid hash.
+    holds: BTreeMap<[u8; 32], u32>,
+    /// Recipients and messages.
+    mail: BTreeSet<(Vec<u8>, Vec<u8>)>,
+    devices: BTreeSet<[u8; 16]>,
+    /// Every wake that there ever was, by row.
+    wakes: BTreeSet<i64>,
+}
+
+impl Process {
+    /// The wakes that are open, by row, and whom they are for.
+    pub(super) fn open_wakes(&self) -> Option<BTreeMap<i64, Vec<u8>>> {
+        self.ask(|db| {
+            Box::pin(async move {
+                db.read("open_wakes", |tx| {
+                    Box::pin(async move {
+                        let rows =
+                            tx.fetch_all("SELECT id, node_id FROM wake WHERE state = 'open'", &[]).await?;
+                        rows.iter().map(|row| Ok((row.get_i64("id")?, row.get_blob("node_id")?))).collect()
+                    })
+                })
+                .await
+            })
+        })
+    }
+
+    fn kept(&self) -> Option<Kept> {
+        self.ask(|db| {
+            Box::pin(async move {
+                db.read("kept", |tx| {
+                    Box::pin(async move {
+                        let mut kept = Kept::default();
+                        for row in tx.fetch_all("SELECT pid_hash, deadline FROM hold", &[]).await? {
+                            kept.holds.insert(row.get_array("pid_hash")?, row.get_u32("deadline")?);
+                        }
+                        for row in tx.fetch_all("SELECT recipient, message FROM mailbox_message", &[]).await?
+                        {
+                            kept.mail.insert((row.get_blob("recipient")?, row.get_blob("message")?));
+                        }
+                        for row in tx.fetch_all("SELECT device_id FROM device", &[]).await? {
+                            kept.devices.insert(row.get_array("device_id")?);
+                        }
+                        for row in tx.fetch_all("SELECT id FROM wake", &[]).await? {
+                            kept.wakes.insert(row.get_i64("id")?);
+                        }
+                        Ok::<_, StorageError>(kept)
+                    })
+                })
+                .await
+            })
+        })
+    }
+}
+
 impl World {
+    /// Looks at the queue of wakes, for the next start to be judged by.
+    pub(super) fn remember_wakes(&mut self) {
+        if let Some(process) = self.process.as_ref().filter(|process| !process.is_over())
+            && let Some(open) = process.open_wakes()
+        {
+            self.wakes = open.into_keys().collect();
+        }
+    }
+
     /// Invariant 3: what was acknowledged is there after a start.
     pub(super) fn check_kept(&mut self) {
         let Some(process) = &self.process else { return };
-        let kept = Arc::new(Mutex::new(None));
-        let (answer, db) = (kept.clone(), process.db.clone());
-        process.run(async move {
-            let read = db.read("kept", |tx| {
-                Box::pin(async move {
-                    let holds = tx.fetch_all("SELECT pid_hash, deadline FROM hold", &[]).await?;
-                    let mail = tx.fetch_all("SELECT recipient, message FROM mailbox_message", &[]).await?;
-                    let mut found = (BTreeMap::new(), Vec::new());
-                    for row in holds {
-                        found.0.insert(row.get_array::<32>("pid_hash")?, row.get_u32("deadline")?);
-                    }
-                    for row in mail {
-                        found.1.push((row.get_blob("recipient")?, row.get_blob("message")?));
-                    }
-                    Ok::<_, StorageError>(found)
-                })
-            });
-            if let (Ok(read), Ok(mut answer)) = (read.await, answer.lock()) {
-                *answer = Some(read);
-            }
-        });
-        let Some((holds, mail)) = kept.lock().ok().and_then(|mut kept| kept.take()) else { return };
+        let Some(kept) = process.kept() else { return };
+        let open = process.open_wakes();
+        let awaited = process.awaited.clone();
         let mut state = self.model.lock();
         let now = state.now;
         let lost: Vec<_> = state
@@ -40,7 +87,7 @@ impl World {
             .iter()
             .enumerate()
             .filter(|(_, payment)| {
-                payment.granted.is_some() && holds.get(&payment.pid.hash().0).copied() != payment.granted
+                payment.granted.is_some() && kept.holds.get(&payment.pid.hash().0).copied() != payment.granted
             })
             .map(|(number, _)| number)
             .collect();
@@ -49,9 +96,38 @@ impl World {
         }
         for ((peer, message), until) in &self.stored {
             let key = (peer.serialize().to_vec(), message.clone());
-            if now < *until && !mail.contains(&key) {
+            if now < *until && !kept.mail.contains(&key) {
                 state.trace.violation("a message that was kept is not there".to_owned());
             }
         }
+        for device in &self.devices {
+            if !kept.devices.contains(device) {
+                state.trace.violation(format!("device {device:02x?} was registered and is not there"));
+            }
+        }
+        for device in &self.devices_removed {
+            if kept.devices.contains(device) {
+                state.trace.violation(format!("device {device:02x?} was removed and is there"));
+            }
+        }
+        for wake in &self.wakes {
+            if !kept.wakes.contains(wake) {
+                state.trace.violation(format!("wake {wake} was queued and is not there"));
+            }
+        }
+        // A start may end one wake for another, but not the last one of a phone: nobody has come yet.
+        let Some(open) = open else { return };
+        for node_id in awaited {
+            if !open.values().any(|open| *open == node_id) {
+                state
+                    .trace
+                    .violation("a phone had a wake before the start, and has none after it".to_owned());
+            }
+        }
+        state.trace.count("start");
+        state.trace.add("hold checked after a start", kept.holds.len());
+        state.trace.add("message checked after a start", self.stored.len());
+        state.trace.add("device checked after a start", self.devices.len());
+        state.trace.add("queued wake checked after a start", self.wakes.len());
     }
 }

@@ -14,6 +14,11 @@ pub const PAYERS_MAX: usize = 4;
 /// Payees in a world, at most.
 pub const PAYEES_MAX: usize = 3;
 
+/// The other LSP's number, behind those of the payers and the payees.
+pub const PEER_LSP_NUMBER: usize = PAYERS_MAX + PAYEES_MAX;
+/// Everybody who connects to the LSP, at most.
+pub const PEERS_MAX: usize = PEER_LSP_NUMBER + 1;
+
 /// A node.
 pub struct Identity {
     secret: SecretKey,
@@ -23,7 +28,8 @@ pub struct Identity {
 
 impl Identity {
     fn new(byte: u8) -> Self {
-        let secret = SecretKey::from_slice(&[byte; 32]).unwrap_or_else(|_| unreachable!("bytes from 1 to 8"));
+        let secret = SecretKey::from_slice(&[byte; 32])
+            .unwrap_or_else(|_| unreachable!("a small number that is not 0"));
         Self { secret, id: secret.public_key(&Secp256k1::new()) }
     }
 
@@ -35,6 +41,9 @@ impl Identity {
 
 /// The LSP.
 pub static LSP: LazyLock<Identity> = LazyLock::new(|| Identity::new(1));
+/// The LSP of payees that are not this one's clients.
+pub static PEER_LSP: LazyLock<Identity> =
+    LazyLock::new(|| Identity::new((PAYERS_MAX + PAYEES_MAX) as u8 + 2));
 static PHONES: LazyLock<Vec<Identity>> =
     LazyLock::new(|| (0..PAYERS_MAX + PAYEES_MAX).map(|index| Identity::new(index as u8 + 2)).collect());
 

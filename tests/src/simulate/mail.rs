@@ -115,7 +115,12 @@ impl World {
         let (payer, payee, pid_hash) = {
             let state = self.model.lock();
             let payment = &state.payments[number];
-            (keys::payer(payment.payer).id, keys::payee(payment.payee).id, payment.pid.hash())
+            let next = if state.is_remote(payment.payee) {
+                keys::PEER_LSP.id
+            } else {
+                keys::payee(payment.payee).id
+            };
+            (keys::payer(payment.payer).id, next, payment.pid.hash())
         };
         let message = vec![number as u8; 40];
         let seen = ForwardedOnion {

@@ -1,7 +1,9 @@
 //! A simulator: the server's real driver, store, mailbox and outbox against a model of LDK, phones, pushes and clocks, with
 //! faults. One seed is one world, and always the same one.
 
+mod away;
 pub mod clock;
+mod devices;
 mod faults;
 pub mod finish;
 mod kept;
@@ -34,6 +36,7 @@ pub fn simulate(seed: u64, folder: &Path) -> Trace {
             return world.end();
         }
     }
+    world.stay_away();
     world.finish();
     world.end()
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use node::{NodeEvent, NodeHandler};
 use protocol::units::BlockHeight;
 
-use super::keys::{self, PAYERS_MAX};
+use super::keys::{self, PEER_LSP_NUMBER, PEERS_MAX};
 use super::world::{BLOCK_SECONDS, Mail, World};
 
 /// Blocks in one burst, at most.
@@ -36,7 +36,8 @@ impl World {
             93 => self.close_channel(),
             94..=95 => self.duplicate(),
             96..=97 => self.lose_mail(),
-            _ => self.guess(),
+            98 => self.guess(),
+            _ => self.device_moves(),
         }
         self.after();
     }
@@ -49,10 +50,13 @@ impl World {
         if self.rng.percent(75) {
             self.write();
         }
-        if self.rng.percent(40) {
+        if self.rng.percent(30) {
             self.passes();
         }
         self.hear();
+        if self.faults_percent > 0 && self.rng.percent(30) {
+            self.remember_wakes();
+        }
         self.revive();
     }
 
@@ -77,7 +81,11 @@ impl World {
         let (granted, knows, sent, parts, wants_hold) = {
             let state = self.model.lock();
             let payment = &state.payments[number];
-            (payment.granted, payment.payee_knows, payment.sent.len(), payment.parts, payment.wants_hold)
+            // What came back is sent again, while the hold is there.
+            let is_back = |htlc: &&usize| state.htlcs[**htlc].outcome == Some(false);
+            let back = payment.sent.iter().filter(is_back).count().min(payment.parts);
+            let sent = payment.sent.len() - back;
+            (payment.granted, payment.payee_knows, sent, payment.parts, payment.wants_hold)
         };
         let payer = self.model.lock().payments[number].payer;
         if self.rng.percent(80) {
@@ -102,13 +110,14 @@ impl World {
         }
     }
 
-    fn send_part(&mut self, number: usize) {
+    pub(super) fn send_part(&mut self, number: usize) {
         let slack = self.rng.below(30) as u32;
         let short = self.rng.percent(5);
         let mut state = self.model.lock();
         let payment = &state.payments[number];
         let payer = keys::payer(payment.payer).id;
-        let payee = keys::payee(payment.payee).id;
+        let payee =
+            if state.is_remote(payment.payee) { keys::PEER_LSP.id } else { keys::payee(payment.payee).id };
         let until = payment.granted.unwrap_or(state.height);
         let after = if short { AFTER_DEADLINE_BLOCKS - 4 } else { AFTER_DEADLINE_BLOCKS + slack };
         let out_expiry = until.max(state.height) + after;
@@ -130,11 +139,20 @@ impl World {
     /// A phone comes or goes.
     fn phone_moves(&mut self) {
         let state = self.model.lock();
-        let phones: Vec<_> = (0..PAYERS_MAX + keys::PAYEES_MAX)
-            .filter(|n| state.peers.contains_key(&Self::phone(*n)))
+        let phones: Vec<_> = (0..PEERS_MAX)
+            .filter(|n| state.peers.contains_key(&Self::phone(*n)) || state.remote_payee(*n).is_some())
             .collect();
         drop(state);
         let phone = phones[self.rng.index(phones.len())];
+        let remote = self.model.lock().remote_payee(phone);
+        if let Some(payee) = remote {
+            if self.model.lock().remote.here.contains(&payee) {
+                self.leaves(phone);
+            } else {
+                self.comes(phone);
+            }
+            return;
+        }
         // One kind of phone comes only at the very end.
         if !self.model.lock().answers_pushes(phone) && self.rng.percent(60) {
             self.leaves(phone);
@@ -153,6 +171,9 @@ impl World {
     /// A phone connects; its channels come up now or a little later.
     pub fn comes(&mut self, phone: usize) {
         let id = Self::phone(phone);
+        if self.comes_to_the_other_lsp(phone) {
+            return;
+        }
         {
             let mut state = self.model.lock();
             if state.dead || state.peers.get(&id).is_none_or(|peer| peer.connected) {
@@ -163,6 +184,7 @@ impl World {
             if let Some(peer) = state.peers.get_mut(&id) {
                 peer.connected = true;
             }
+            state.wakes_up(phone);
         }
         self.with(|process| process.call(|handler| handler.peer_connected(id)));
         let kept = NodeEvent::OnionMessagePeerConnected { peer: id };
@@ -187,10 +209,16 @@ impl World {
         let id = Self::phone(phone);
         {
             let mut state = self.model.lock();
+            if let Some(payee) = state.remote_payee(phone) {
+                state.remote.here.remove(&payee);
+                state.trace.line(format!("- phone {phone} goes from the other LSP"));
+                return;
+            }
             let Some(peer) = state.peers.get_mut(&id).filter(|peer| peer.connected) else { return };
             (peer.connected, peer.usable) = (false, false);
             state.trace.line(format!("- phone {phone} goes"));
             state.trace.count("phone went");
+            state.begins_to_wait(phone);
         }
         self.with(|process| process.call(|handler| handler.peer_disconnected(id)));
     }
@@ -228,7 +256,23 @@ impl World {
 
     /// A block as blocks come, with the server at work.
     pub fn calm_block(&mut self) {
+        self.begin_block();
+        self.handle_events();
+        self.passes();
+        self.write();
+        self.check_waiting();
+    }
+
+    /// A block of which the server has heard.
+    pub(super) fn begin_block(&mut self) {
         self.sleep(BLOCK_SECONDS);
+        for phone in 0..PEERS_MAX {
+            // Ten minutes are enough for whoever is connected.
+            self.reestablished(phone);
+        }
+        if self.rng.percent(70) {
+            self.comes(PEER_LSP_NUMBER);
+        }
         {
             let mut state = self.model.lock();
             let height = state.height + 1;
@@ -240,9 +284,18 @@ impl World {
             state.calm += 1;
         }
         self.tell_block();
-        self.handle_events();
-        self.passes();
-        self.write();
+    }
+
+    /// What must hold after each block that the server had time for.
+    pub(super) fn check_waiting(&self) {
+        let mut alarmed = None;
+        self.with(|process| {
+            let alarms = process.payments.alarms();
+            alarmed = Some(alarms.iter().any(|alarm| alarm.contains("wait for phones")));
+        });
+        if let Some(alarmed) = alarmed {
+            self.model.lock().check_waiting(alarmed);
+        }
     }
 
     fn tell_block(&self) {
@@ -308,15 +361,7 @@ impl World {
     pub fn passes(&mut self) {
         self.with(|process| {
             let payments = process.payments.clone();
-            process.run(async move { drop(payments.reconcile().await) });
-        });
-        self.with(|process| {
-            let payments = process.payments.clone();
             process.run(async move { drop(payments.send_due().await) });
-        });
-        self.with(|process| {
-            let payments = process.payments.clone();
-            process.run(async move { drop(payments.wake_sleepers().await) });
         });
         self.with(|process| {
             let mailbox = process.mailbox.clone();
@@ -326,11 +371,24 @@ impl World {
             let mailbox = process.mailbox.clone();
             process.run(async move { mailbox.serve_asked().await });
         });
+        self.passes_for_htlcs();
+        self.hear();
+    }
+
+    /// Those that look after HTLCs.
+    pub(super) fn passes_for_htlcs(&mut self) {
+        self.with(|process| {
+            let payments = process.payments.clone();
+            process.run(async move { drop(payments.reconcile().await) });
+        });
+        self.with(|process| {
+            let payments = process.payments.clone();
+            process.run(async move { drop(payments.wake_sleepers().await) });
+        });
         self.with(|process| {
             let waker = process.waker.clone();
             process.run(async move { drop(waker.dispatch().await) });
         });
         self.model.lock().check_released();
-        self.hear();
     }
 }

@@ -35,6 +35,11 @@ impl Trace {
         *self.counts.entry(what).or_default() += 1;
     }
 
+    /// So many more of a kind.
+    pub fn add(&mut self, what: &'static str, many: usize) {
+        *self.counts.entry(what).or_default() += many as u64;
+    }
+
     /// An invariant does not hold.
     pub fn violation(&mut self, what: String) {
         self.line(format!("VIOLATION: {what}"));

@@ -1,23 +1,19 @@
 //! One generated world: phones, channels, payments, and the server among them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bitcoin::hashes::{Hash, sha256};
 use bitcoin::secp256k1::PublicKey;
 use lightning::ln::types::ChannelId;
-use lightning_types::payment::PaymentHash;
-use lsp_server::store::challenges::Answered;
-use lsp_server::store::devices::{self, DeviceId, DeviceLimits, NewDevice, RegisterError};
-use node::{InboundHtlc, InterceptedHtlc, NodeEvent};
-use notifier::{GatewayKind, PushTarget};
-use protocol::ids::Pid;
+use node::{InboundHtlc, InterceptedHtlc, NodeEvent, NodeHandler};
 use protocol::units::{BlockHeight, Msat};
 use protocol::wire::{BlockAnswer, HoldStateCode, Message};
 
-use super::keys::{self, PAYERS_MAX};
-use super::ldk::{Chan, Event, Model, Payment, Peer};
+use super::away::Absence;
+use super::keys::{self, PAYERS_MAX, PEER_LSP, PEER_LSP_NUMBER, PEERS_MAX};
+use super::ldk::{Chan, Event, Model, Peer};
 use super::process::Process;
 use super::rng::Rng;
 
@@ -26,6 +22,9 @@ const HEIGHT: u32 = 1_000;
 
 /// Seconds from block to block.
 pub const BLOCK_SECONDS: u64 = 600;
+
+/// Worlds with another LSP, in a hundred.
+const REMOTE_PERCENT: u64 = 30;
 
 /// A message on its way to the LSP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +59,16 @@ pub struct World {
     pub faults_percent: u64,
     /// Onion messages that the LSP took into its mailbox and has not handed over, with the time until which it keeps them.
     pub stored: BTreeMap<(PublicKey, Vec<u8>), Duration>,
+    /// Devices whose registration was answered.
+    pub devices: BTreeSet<[u8; 16]>,
+    /// Devices whose removal was answered.
+    pub devices_removed: BTreeSet<[u8; 16]>,
+    /// Wakes that were queued when the server was last looked at, by row.
+    pub wakes: BTreeSet<i64>,
+    /// Who will stay away for long.
+    pub absence: Absence,
+    /// Devices that were made up so far.
+    pub serial: u64,
     path: PathBuf,
 }
 
@@ -75,8 +84,14 @@ impl World {
             let mut scid = 100;
             let phones = (0..payers).map(|n| (keys::payer(n).id, rng.between(1, 2), 0));
             let phones: Vec<_> = phones.collect();
-            let payees_of: Vec<_> =
+            let mut payees_of: Vec<_> =
                 (0..payees).map(|n| (keys::payee(n).id, 1, rng.between(2, 60) * 1_000_000)).collect();
+            if rng.percent(REMOTE_PERCENT) {
+                // One payee is another LSP's client: its HTLCs go on the channel between the two.
+                let payee = rng.index(payees);
+                state.remote.payees.insert(payee);
+                payees_of[payee].0 = PEER_LSP.id;
+            }
             for (peer, channels, ours_msat) in phones.into_iter().chain(payees_of) {
                 state.peers.insert(peer, Peer::default());
                 for _ in 0..channels {
@@ -96,56 +111,49 @@ impl World {
                 }
             }
             for _ in 0..rng.between(1, 5) {
-                let pid = Pid(rng.bytes());
-                let hash = PaymentHash(rng.bytes());
-                let payment = Payment {
-                    payer: rng.index(payers),
-                    payee: rng.index(payees),
-                    pid,
-                    hash,
-                    parts: rng.between(1, 4) as usize,
-                    part_msat: if rng.percent(6) { 400_000 } else { rng.between(600, 9_000) * 1_000 },
-                    wants_hold: rng.percent(85),
-                    deadline: HEIGHT + rng.between(5, 140) as u32,
-                    granted: None,
-                    unblocked: false,
-                    released: false,
-                    cancelled: false,
-                    payee_refuses: rng.percent(10),
-                    payee_knows: false,
-                    sent: Vec::new(),
-                    held_at_rest: Vec::new(),
-                };
-                let line = format!(
-                    "payment {} from {} to {}: {} parts of {} msat",
-                    state.payments.len(),
-                    payment.payer,
-                    payment.payee,
-                    payment.parts,
-                    payment.part_msat
-                );
-                state.trace.line(line);
-                state.payments.push(payment);
+                let deadline = HEIGHT + rng.between(5, 140) as u32;
+                let (payer, payee) = (rng.index(payers), rng.index(payees));
+                state.plan(&mut rng, payer, payee, deadline);
             }
         }
         let path = folder.join("lsp.db");
         let faults_percent = [0, 2, 5, 12][rng.index(4)];
-        let (mail, stored) = (Vec::new(), BTreeMap::new());
-        let mut world = Self { rng, model, process: None, mail, stored, faults_percent, path };
+        let mut world = Self {
+            absence: Absence::choose(&mut rng),
+            rng,
+            model,
+            process: None,
+            mail: Vec::new(),
+            stored: BTreeMap::new(),
+            devices: BTreeSet::new(),
+            devices_removed: BTreeSet::new(),
+            wakes: BTreeSet::new(),
+            serial: 0,
+            faults_percent,
+            path,
+        };
+        world.mute_some();
         world.start();
-        for phone in 0..payers {
+        for phone in world.phones_here() {
             world.register(phone);
-        }
-        for phone in 0..payees {
-            world.register(PAYERS_MAX + phone);
         }
         world.revive();
         world
     }
 
-    /// The node id of a phone: payers first, then payees.
+    /// The phones of this world that are this LSP's clients.
+    pub(super) fn phones_here(&self) -> Vec<usize> {
+        let state = self.model.lock();
+        (0..PEER_LSP_NUMBER).filter(|phone| state.peers.contains_key(&Self::phone(*phone))).collect()
+    }
+
+    /// The node id of a phone: payers first, then payees, and the other LSP.
     pub fn phone(phone: usize) -> PublicKey {
-        if phone < PAYERS_MAX { keys::payer(phone).id } else { keys::payee(phone - PAYERS_MAX).id }
+        match phone {
+            PEER_LSP_NUMBER => PEER_LSP.id,
+            payer if payer < PAYERS_MAX => keys::payer(payer).id,
+            payee => keys::payee(payee - PAYERS_MAX).id,
+        }
     }
 
     /// The server starts; a crash on the way makes it start again.
@@ -172,34 +180,12 @@ impl World {
         self.model.lock().check_groups();
         if std::mem::take(&mut self.model.lock().fresh) {
             // Wallets connect again when their LSP is back.
-            for phone in 0..PAYERS_MAX + keys::PAYEES_MAX {
+            for phone in 0..PEERS_MAX {
                 if self.rng.percent(50) && self.model.lock().answers_pushes(phone) {
                     self.comes(phone);
                 }
             }
         }
-    }
-
-    fn register(&self, phone: usize) {
-        let mut device_id = [0; 16];
-        device_id[0] = phone as u8;
-        let (device_id, node_id) = (DeviceId(device_id), Self::phone(phone));
-        let target = PushTarget::new(GatewayKind::Webhook, phone.to_string());
-        let device = NewDevice {
-            device_id,
-            node_id,
-            target: keys::token_keys().seal_target(device_id, &node_id, &target),
-            has_channel: true,
-            answered: Answered { challenge: vec![phone as u8], expires_at: u64::MAX >> 1, now_unix: 0 },
-        };
-        let Some(process) = &self.process else { return };
-        let db = process.db.clone();
-        process.run(async move {
-            let registered = db.submit("register", move |tx| {
-                Box::pin(async move { devices::register(tx, &device, &DeviceLimits::default()).await })
-            });
-            let _: Result<_, RegisterError> = registered.await;
-        });
     }
 
     /// Runs something of the server's, if it lives.
@@ -221,8 +207,32 @@ impl World {
         for (peer, message) in outbox {
             let payment = message.first().copied().map(usize::from).unwrap_or_default();
             self.stored.remove(&(peer, message));
-            self.payee_hears(payment);
+            if peer == PEER_LSP.id {
+                self.peer_lsp_hears(payment);
+            } else {
+                self.payee_hears(payment);
+            }
         }
+        if std::mem::take(&mut self.model.lock().dialled) {
+            self.with(|process| process.call(|handler| handler.peer_connected(PEER_LSP.id)));
+        }
+    }
+
+    /// The other LSP keeps the message for its client, and wakes it.
+    fn peer_lsp_hears(&mut self, payment: usize) {
+        let payee = {
+            let mut state = self.model.lock();
+            let payee = state.payments[payment].payee;
+            if !state.remote.here.contains(&payee) {
+                state.trace.line(format!("  the other LSP keeps the message of payment {payment}"));
+                state.remote.mail.push(payment);
+                state.wake_remote(payee);
+                return;
+            }
+            payee
+        };
+        self.model.lock().trace.line(format!("  the other LSP hands payee {payee} its message"));
+        self.payee_hears(payment);
     }
 
     /// A payee got payment_pending: it answers along the reply path, which carries the pid.

@@ -8,11 +8,11 @@ const FAIL_BACK_BLOCKS: u32 = 39;
 
 /// LDK closes a channel to claim an inbound HTLC that expires within so many blocks (`CLTV_CLAIM_BUFFER`,
 /// chain/channelmonitor.rs:6356).
-const CLAIM_BLOCKS: u32 = 36;
+pub(super) const CLAIM_BLOCKS: u32 = 36;
 
 /// LDK closes a channel so many blocks after an HTLC that it offered expired (`LATENCY_GRACE_PERIOD_BLOCKS`,
 /// chain/channelmonitor.rs:6355).
-const GRACE_BLOCKS: u32 = 3;
+pub(super) const GRACE_BLOCKS: u32 = 3;
 
 /// A timeout on chain counts after so many blocks more (`ANTI_REORG_DELAY`, chain/channelmonitor.rs:309).
 const BURIED_BLOCKS: u32 = 6;
@@ -68,7 +68,14 @@ impl State {
                     _ => {}
                 }
             }
-            if known.outcome.is_some() || self.channels[known.inbound].open {
+            if self.channels[known.inbound].open {
+                continue;
+            }
+            if known.outcome.is_some() {
+                // A manager from before it left its channel finds the channel closed, and the HTLC not on it.
+                if matches!(self.at(htlc), At::Claimed | At::Failed) {
+                    self.memory.at.insert(htlc, At::Gone);
+                }
                 continue;
             }
             match self.at(htlc) {
@@ -104,6 +111,9 @@ impl State {
     /// The other end of a channel, by its place among the payers and payees.
     pub fn phone_of(&self, channel: usize) -> usize {
         let peer = self.channels[channel].peer;
+        if peer == keys::PEER_LSP.id {
+            return keys::PEER_LSP_NUMBER;
+        }
         (0..keys::PAYERS_MAX)
             .find(|index| keys::payer(*index).id == peer)
             .or_else(|| {

@@ -1,7 +1,10 @@
 //! What must hold at every moment.
 
+use protocol::deadline::CLOSE_ALARM_BLOCKS;
 use protocol::units::Msat;
 
+use super::super::keys::PEER_LSP_NUMBER;
+use super::chain::{CLAIM_BLOCKS, GRACE_BLOCKS};
 use super::{At, Outer, State};
 
 /// After so many blocks that came one by one, with the LSP looking after each, a phone that answers pushes has come.
@@ -129,6 +132,15 @@ impl State {
             return;
         }
         let phone = self.phone_of(channel);
+        if phone == PEER_LSP_NUMBER {
+            self.trace.count("channel closed over another LSP that was away");
+            return;
+        }
+        if !self.htlcs[htlc].alarmed {
+            self.trace.violation(format!(
+                "{whose} channel was closed over htlc {htlc}, and its operator was not alarmed"
+            ));
+        }
         if self.answers_pushes(phone) {
             self.trace.violation(format!(
                 "{whose} channel was closed over htlc {htlc}, and its phone answers pushes"
@@ -149,8 +161,52 @@ impl State {
         self.trace.line(format!("  htlc {htlc}: the LSP did not fail it at {deadline}"));
     }
 
-    /// Whether a phone has a device and comes when it is pushed: even numbers do.
+    /// Whether a phone comes when it is pushed.
     pub fn answers_pushes(&self, phone: usize) -> bool {
-        phone % 4 != 3
+        !self.mute.contains(&phone)
+    }
+
+    /// The blocks until LDK closes a channel of a phone that is away over this HTLC, and the phone.
+    fn blocks_to_close(&self, htlc: usize) -> Option<(u32, usize)> {
+        let known = &self.htlcs[htlc];
+        let (channel, closes_at) = match self.at(htlc) {
+            At::Claimed | At::Failed => (known.inbound, known.expiry.saturating_sub(CLAIM_BLOCKS)),
+            At::Out => (known.outbound, known.out_expiry + GRACE_BLOCKS),
+            _ => return None,
+        };
+        let phone = self.phone_of(channel);
+        let away = !self.peers.get(&self.channels[channel].peer).is_some_and(|peer| peer.connected);
+        (self.channels[channel].open && away && phone != PEER_LSP_NUMBER)
+            .then(|| (closes_at.saturating_sub(self.height), phone))
+    }
+
+    /// Invariant 4, block by block: whoever is waited for was pushed, and the operator hears well before LDK closes a channel.
+    pub fn check_waiting(&mut self, alarmed: bool) {
+        if self.dead || self.disturbed {
+            return;
+        }
+        let mut near = false;
+        for htlc in 0..self.htlcs.len() {
+            let Some((blocks, phone)) = self.blocks_to_close(htlc) else { continue };
+            let known = &mut self.htlcs[htlc];
+            if blocks <= CLOSE_ALARM_BLOCKS {
+                near = true;
+                if alarmed && !known.alarmed {
+                    known.alarmed = true;
+                    self.trace.count("operator alarmed before a close");
+                }
+            }
+            let known = &self.htlcs[htlc];
+            let waited = known.waits_since.map_or(0, |since| self.calm.saturating_sub(since));
+            if waited >= CALM_BLOCKS_MIN && known.pushes == 0 {
+                self.trace.violation(format!(
+                    "htlc {htlc} waited {waited} blocks for phone {phone}, and nobody pushed it"
+                ));
+            }
+        }
+        if near != alarmed {
+            self.trace
+                .violation(format!("an HTLC is near a close: {near}; the operator is alarmed: {alarmed}"));
+        }
     }
 }

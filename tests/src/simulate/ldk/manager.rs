@@ -29,9 +29,10 @@ impl State {
         self.trace.line(format!("  htlc {htlc} {at:?}"));
         let calm = self.calm;
         let known = &mut self.htlcs[htlc];
-        if matches!(at, At::Claimed | At::Out) && known.waits_since.is_none() || at == At::Claimed {
+        if matches!(at, At::Claimed | At::Failed | At::Out) {
             known.waits_since = Some(calm);
             known.pushes = 0;
+            known.alarmed = false;
         }
     }
 
@@ -103,10 +104,15 @@ impl State {
         }
         for htlc in 0..self.htlcs.len() {
             self.htlcs[htlc].told = false;
+            if self.htlcs[htlc].pushes == 0 {
+                // Nobody had to be pushed who was here until now.
+                self.htlcs[htlc].waits_since = self.htlcs[htlc].waits_since.map(|_| self.calm);
+            }
             // The payer's own commitment transaction brings back an HTLC that no manager on disk had heard of.
             let known = self.memory.at.contains_key(&htlc);
             if !known && self.htlcs[htlc].outcome.is_none() {
-                self.memory.at.insert(htlc, At::Intercepted);
+                let at = if self.htlcs[htlc].native_hold { At::Failed } else { At::Intercepted };
+                self.memory.at.insert(htlc, at);
             }
             // The manager's copy of a resolved HTLC is resolved again when the peer is back.
             if self.at(htlc) == At::Queued {

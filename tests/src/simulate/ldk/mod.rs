@@ -10,8 +10,9 @@ mod check;
 mod manager;
 mod node;
 mod outside;
+mod remote;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ use super::trace::Trace;
 
 pub use check::CALM_BLOCKS_MIN;
 pub use node::ModelNode;
+pub use remote::Remote;
 
 /// LDK's default `our_max_accepted_htlcs` (util/config.rs).
 pub const HTLCS_PER_CHANNEL_MAX: usize = 50;
@@ -159,6 +161,10 @@ pub struct Htlc {
     pub waits_since: Option<u64>,
     /// Pushes to that phone since.
     pub pushes: u32,
+    /// Its sender asked for LDK's own hold.
+    pub native_hold: bool,
+    /// The operator has heard that its channel is about to be closed.
+    pub alarmed: bool,
 }
 
 /// A payment that a payer means to make.
@@ -192,6 +198,8 @@ pub struct Payment {
     pub payee_refuses: bool,
     /// The payee has its message.
     pub payee_knows: bool,
+    /// The payee goes with HTLCs on its channel that it did not answer; it does when it comes again.
+    pub payee_stalls: bool,
     /// HTLCs that were sent.
     pub sent: Vec<usize>,
     /// Intercepted, told and not released when the LSP was last at rest.
@@ -238,6 +246,12 @@ pub struct State {
     pub outbox: Vec<(PublicKey, Vec<u8>)>,
     /// Phones that were pushed, and when they come.
     pub coming: Vec<(Duration, usize)>,
+    /// Phones that no push brings.
+    pub mute: BTreeSet<usize>,
+    /// Another LSP.
+    pub remote: Remote,
+    /// This LSP has called the other one, which is here since.
+    pub dialled: bool,
     /// The LSP has just started: nobody is connected.
     pub fresh: bool,
     /// A fault happened: what is at rest may be half done.
@@ -271,6 +285,9 @@ impl Model {
             replies: Vec::new(),
             outbox: Vec::new(),
             coming: Vec::new(),
+            mute: BTreeSet::new(),
+            remote: Remote::default(),
+            dialled: false,
             fresh: false,
             disturbed: false,
         })))

@@ -11,11 +11,12 @@ use lsp_server::payment::PaymentNode;
 use lsp_server::wake::WakeNode;
 use node::{
     Channel, ChannelCarry, NodeError, PendingInboundHtlc, PendingState, ReplyTo, SleepingHtlc, SleepingSide,
+    UnresolvedHtlcs,
 };
 use protocol::units::{BlockHeight, Msat};
 use protocol::wire::Message;
 
-use super::super::keys::LSP;
+use super::super::keys::{LSP, PEER_LSP};
 use super::{At, Model, State};
 
 /// One life of the LSP's process.
@@ -84,6 +85,20 @@ impl State {
         })
     }
 
+    fn listed(&self, number: usize, at: At) -> PendingInboundHtlc {
+        let htlc = &self.htlcs[number];
+        PendingInboundHtlc {
+            intercept_id: htlc.intercept_id,
+            channel_id: self.channels[htlc.inbound].id,
+            htlc_id: htlc.htlc_id,
+            payment_hash: self.payments[htlc.payment].hash,
+            amount: Msat(htlc.amount_msat),
+            expiry: BlockHeight(htlc.expiry),
+            state: pending_state(at),
+            channel_is_shutting_down: self.channels[htlc.inbound].shutting_down,
+        }
+    }
+
     fn forward_intercepted(&mut self, id: InterceptId, scid: u64, amount: Msat) -> Result<(), NodeError> {
         // The channel first: an HTLC whose channel cannot take it stays (ln/channelmanager.rs:7439).
         let Some(channel) = self.channel_of_scid(scid) else {
@@ -128,7 +143,7 @@ impl PaymentNode for ModelNode {
                     inbound_capacity: Msat(0),
                     is_usable: state.is_usable(number),
                     is_ready: true,
-                    is_announced: false,
+                    is_announced: peer == PEER_LSP.id,
                     is_shutting_down: channel.shutting_down,
                     pending_inbound_htlcs: 0,
                     pending_outbound_htlcs: state.room(number).1,
@@ -148,23 +163,21 @@ impl PaymentNode for ModelNode {
     }
 
     fn pending_inbound_htlcs(&self, peer: PublicKey) -> Vec<PendingInboundHtlc> {
+        self.look(|state| state.pending(peer).map(|(htlc, at)| state.listed(htlc, at)).collect())
+    }
+
+    fn unresolved_htlcs(&self) -> UnresolvedHtlcs {
         self.look(|state| {
-            let pending = state.pending(peer);
-            pending
-                .map(|(number, at)| {
-                    let htlc = &state.htlcs[number];
-                    PendingInboundHtlc {
-                        intercept_id: htlc.intercept_id,
-                        channel_id: state.channels[htlc.inbound].id,
-                        htlc_id: htlc.htlc_id,
-                        payment_hash: state.payments[htlc.payment].hash,
-                        amount: Msat(htlc.amount_msat),
-                        expiry: BlockHeight(htlc.expiry),
-                        state: pending_state(at),
-                        channel_is_shutting_down: state.channels[htlc.inbound].shutting_down,
-                    }
-                })
-                .collect()
+            let of_peer = |peer: &PublicKey| {
+                let peer = *peer;
+                state.pending(peer).map(move |(htlc, at)| (peer, state.listed(htlc, at)))
+            };
+            let out = state.memory.at.iter().filter(|(_, at)| **at == At::Out);
+            let hash = |htlc: usize| state.payments[state.htlcs[htlc].payment].hash;
+            UnresolvedHtlcs {
+                inbound: state.peers.keys().flat_map(of_peer).collect(),
+                outbound: out.map(|(htlc, _)| hash(*htlc)).collect(),
+            }
         })
     }
 
@@ -172,7 +185,8 @@ impl PaymentNode for ModelNode {
         self.look(|state| {
             let mut sleeping = Vec::new();
             for (peer_id, peer) in &state.peers {
-                if peer.connected {
+                // Private channels only.
+                if peer.connected || *peer_id == PEER_LSP.id {
                     continue;
                 }
                 for (number, at) in state.pending(*peer_id) {
@@ -267,7 +281,11 @@ impl PaymentNode for ModelNode {
     }
 
     fn connect_announced(&self, node_id: PublicKey) -> BoxFuture<'_, Result<(), NodeError>> {
-        let connected = PaymentNode::is_connected(self, node_id);
+        let mut connected = PaymentNode::is_connected(self, node_id);
+        if !connected && node_id == PEER_LSP.id {
+            let called = || "call the other LSP".to_owned();
+            connected = self.act(called, State::called).unwrap_or(false);
+        }
         Box::pin(async move { if connected { Ok(()) } else { Err(refused("connecting", "no address")) } })
     }
 }
@@ -281,12 +299,12 @@ impl MailboxNode for ModelNode {
         self.look(|state| state.channels.iter().any(|channel| channel.open && channel.peer == peer))
     }
 
-    fn is_announced(&self, _node_id: PublicKey) -> bool {
-        false
+    fn is_announced(&self, node_id: PublicKey) -> bool {
+        node_id == PEER_LSP.id
     }
 
-    fn has_announced_address(&self, _node_id: PublicKey) -> bool {
-        false
+    fn has_announced_address(&self, node_id: PublicKey) -> bool {
+        node_id == PEER_LSP.id
     }
 
     fn forward_onion(&self, message: &[u8], peer: PublicKey) -> Result<(), NodeError> {
