@@ -1,6 +1,8 @@
-//! The disk under a running LSP is full, locked, or gone for a while: it takes nothing new, says so, and loses nothing.
+//! The disk under a running LSP is full, locked, failing, read-only or gone for a while: it takes nothing new, says so, and loses
+//! nothing.
 
 mod disk;
+mod failing;
 
 use std::fs;
 use std::path::Path;
@@ -15,6 +17,7 @@ use tests::stage::{PAYMENT_TIMEOUT, Setup, Stage};
 use tests::wait::{Seen, wait_until};
 
 use disk::SmallDisk;
+use failing::{Ext4, refuse_writes};
 
 const AMOUNT_MSAT: u64 = 200_000_000;
 
@@ -110,6 +113,10 @@ async fn payments_outlive_a_disk_that_cannot_be_written() -> TestResult {
         story(&stage, "the disk is full", fill, async || disk.empty()).await?;
     }
 
+    let process = stage.payers_lsp().group().ok_or_else(|| Failure::wrong("the LSP does not run"))?;
+    let fail = async || refuse_writes(process, true);
+    story(&stage, "the disk answers with errors", fail, async || refuse_writes(process, false)).await?;
+
     // The lock is given up with the connection.
     let holder = std::cell::RefCell::new(None::<SqliteConnection>);
     let lock = async || {
@@ -148,6 +155,43 @@ async fn payments_outlive_a_disk_that_cannot_be_written() -> TestResult {
         .await?;
     assert_ne!(attempt.code, Some(0));
     assert!(attempt.stderr.contains("in use by another process"), "{attempt:?}");
+    stage.finish().await?;
+    Ok(())
+}
+
+/// The kernel makes the file system read-only under the open files, as it does after an error of the disk. The only way out is a stop, a
+/// repair and a start.
+#[tokio::test]
+async fn payments_outlive_a_file_system_that_goes_read_only() -> TestResult {
+    let Some(disk) = Ext4::new()? else { return Ok(()) };
+    let url: &'static str =
+        Box::leak(format!("sqlite:{}", disk.path().join("lsp.sqlite").display()).into_boxed_str());
+    let setup = Setup::lsps(1).setting("database.url", url);
+    let mut stage = Stage::new(setup.clone()).await?;
+    let before = stage.settled_balances().await?;
+    stage.payee.leave_coverage();
+    let (invoice, _) = stage.invoice(AMOUNT_MSAT, &[]).await?;
+    stage.pay(&invoice, &[]).await?;
+    stage.payee.wait_for_push(1, PAYMENT_TIMEOUT).await?;
+
+    disk.fail()?;
+    until_in_trouble(&stage, "takes no writes").await?;
+    let (second, _) = stage.invoice(AMOUNT_MSAT, &[]).await?;
+    let refused = stage.payer.follow(&["pay", &second], |_| ()).await?;
+    assert!(!refused.success, "a hold was granted that nobody could write down: {refused:?}");
+    let held = stage.payers_lsp().holds().await?;
+    assert_eq!(held.iter().map(|hold| hold.held_parts).collect::<Vec<_>>(), [1]);
+    stage.payers_lsp_mut().kill().await;
+    disk.repair()?;
+
+    stage.payers_lsp_mut().start().await?;
+    stage.payee.enter_coverage();
+    stage.payee.wait_for_step("paid", PAYMENT_TIMEOUT).await?;
+    stage.payer.wait_for_step("settled", PAYMENT_TIMEOUT).await?;
+    let after = stage.settled_balances().await?;
+    assert_eq!(after.payee_msat, before.payee_msat + AMOUNT_MSAT);
+    assert_eq!(after.total_msat(), before.total_msat());
+    assert!(stage.all_channels_open(&setup).await?);
     stage.finish().await?;
     Ok(())
 }
