@@ -26,6 +26,9 @@ pub const BLOCK_SECONDS: u64 = 600;
 /// Worlds with another LSP, in a hundred.
 const REMOTE_PERCENT: u64 = 30;
 
+/// A message that was handed over is looked after for less than that (`CONFIRM_AFTER` of the mailbox, and the clock's grain).
+const HANDED_OVER_SECONDS: Duration = Duration::from_secs(5);
+
 /// A message on its way to the LSP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mail {
@@ -59,6 +62,8 @@ pub struct World {
     pub faults_percent: u64,
     /// Onion messages that the LSP took into its mailbox and has not handed over, with the time until which it keeps them.
     pub stored: BTreeMap<(PublicKey, Vec<u8>), Duration>,
+    /// Onion messages that were handed over, and when last.
+    pub handed_over: BTreeMap<(PublicKey, Vec<u8>), Duration>,
     /// Devices whose registration was answered.
     pub devices: BTreeSet<[u8; 16]>,
     /// Devices whose removal was answered.
@@ -125,6 +130,7 @@ impl World {
             process: None,
             mail: Vec::new(),
             stored: BTreeMap::new(),
+            handed_over: BTreeMap::new(),
             devices: BTreeSet::new(),
             devices_removed: BTreeSet::new(),
             wakes: BTreeSet::new(),
@@ -206,7 +212,9 @@ impl World {
         }
         for (peer, message) in outbox {
             let payment = message.first().copied().map(usize::from).unwrap_or_default();
-            self.stored.remove(&(peer, message));
+            let now = self.model.lock().now;
+            self.stored.remove(&(peer, message.clone()));
+            self.handed_over.insert((peer, message), now);
             if peer == PEER_LSP.id {
                 self.peer_lsp_hears(payment);
             } else {
@@ -361,8 +369,13 @@ impl World {
             && taken
             && !process.is_over()
         {
-            let until = self.model.lock().now + Duration::from_secs(1_000 * BLOCK_SECONDS);
-            self.stored.insert((*to, message.clone()), until);
+            let now = self.model.lock().now;
+            let until = now + Duration::from_secs(1_000 * BLOCK_SECONDS);
+            // The same packet waits once, and what was handed over a moment ago waits until the phone has proven to stay.
+            let handed_over = self.handed_over.get(&(*to, message.clone()));
+            if handed_over.is_none_or(|at| now > *at + HANDED_OVER_SECONDS) {
+                self.stored.insert((*to, message.clone()), until);
+            }
         }
         self.hear();
         taken
