@@ -1,19 +1,14 @@
-//! The server: its parts put together, and LDK's events handed to the part that they are for.
+//! The server: its parts put together. [`handler`] hands LDK's events to the part that they are for, [`operator`] answers operators.
+
+mod handler;
+mod operator;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bitcoin::secp256k1::PublicKey;
-use futures::future::BoxFuture;
-use node::{
-    ForwardVerdict, ForwardedOnion, IncomingMessage, Node, NodeEvent, NodeHandler, NodeLimit, Replay, ReplyTo,
-};
-use protocol::api::admin::{HoldDetail, HoldSummary, HoldsCheck};
-use protocol::ids::{Pid, PidHash};
-use protocol::units::BlockHeight;
-use protocol::wire::Message;
-use storage::{Database, ReadTx};
-use tokio::sync::{Semaphore, mpsc};
+use node::Node;
+use storage::Database;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::clock::{Clock, SystemClock};
@@ -21,29 +16,23 @@ use crate::config::{Config, PushCredentials};
 use crate::damage::Damage;
 use crate::error::ServerError;
 use crate::guard::Guard;
-use crate::limits::{self, ServerLimit};
-use crate::logging::STRANGERS;
 use crate::mailbox::Mailbox;
 use crate::metrics;
 use crate::notify::Notifications;
 use crate::payment::Payments;
-use crate::store::holds::{self, HoldRow};
-use crate::store::{self, StoreError, pending};
+use crate::store;
 use crate::tasks::Tasks;
 use crate::tokens;
 use crate::wake::{self, WakeSettings, Waker};
 
+pub use handler::Handler;
+use handler::answer_requests;
+
 /// Requests of payers that wait for an answer; what comes beyond is dropped, and the payer asks again.
 const REQUESTS_QUEUED_MAX: usize = 1_000;
 
-/// Requests that are worked on at once.
-const REQUESTS_AT_ONCE_MAX: usize = 64;
-
 /// How long a stop waits for what is under way. A commit takes milliseconds.
 const TASKS_STOP_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Holds that `holds list` shows.
-const HOLDS_LISTED_MAX: u32 = 1_000;
 
 /// A running LSP.
 pub struct Server {
@@ -232,223 +221,5 @@ impl Server {
     /// The clock that everything here goes by.
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.clock
-    }
-
-    /// The newest holds, live ones only unless `include_ended`.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn holds(&self, include_ended: bool) -> Result<Vec<HoldSummary>, ServerError> {
-        let summaries = self
-            .db
-            .read("holds", move |tx| {
-                Box::pin(async move {
-                    let rows = if include_ended {
-                        holds::newest(tx, HOLDS_LISTED_MAX).await?
-                    } else {
-                        holds::live(tx).await?.rows
-                    };
-                    let mut summaries = Vec::with_capacity(rows.len());
-                    for row in rows {
-                        let kept = pending::is_kept(tx, row.hold_id).await?;
-                        summaries.push(HoldSummary::new(&row.hold, row.created_at, kept));
-                    }
-                    Ok::<_, StoreError>(summaries)
-                })
-            })
-            .await?;
-        Ok(summaries)
-    }
-
-    /// The holds of this pid hash: one, unless two payers chose the same.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn hold(&self, pid_hash: PidHash) -> Result<Vec<HoldDetail>, ServerError> {
-        let rows = self.rows_of(pid_hash).await?;
-        let mut details = Vec::with_capacity(rows.len());
-        for (row, kept) in rows {
-            let mut detail = HoldDetail::new(&row.hold, row.created_at, kept);
-            detail.release_latency_micros = self.payments.release_latency_micros(pid_hash);
-            details.push(detail);
-        }
-        Ok(details)
-    }
-
-    async fn rows_of(&self, pid_hash: PidHash) -> Result<Vec<(HoldRow, bool)>, StoreError> {
-        self.db
-            .read("holds_by_pid_hash", move |tx: &mut ReadTx| {
-                Box::pin(async move {
-                    let mut rows = Vec::new();
-                    for row in holds::find_by_pid_hash(tx, pid_hash).await? {
-                        let kept = pending::is_kept(tx, row.hold_id).await?;
-                        rows.push((row, kept));
-                    }
-                    Ok(rows)
-                })
-            })
-            .await
-    }
-
-    /// Compares the database with LDK now, and says what they did not agree on.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn check_holds(&self) -> Result<HoldsCheck, ServerError> {
-        Ok(self.payments.check().await?)
-    }
-
-    /// What the last look through the tables found.
-    pub fn damage(&self) -> &Arc<Damage> {
-        &self.damage
-    }
-
-    /// What an operator should look at now, in words.
-    pub fn alarms(&self) -> Vec<String> {
-        let chain = self.node.chain_health().trouble.map(|trouble| format!("the chain: {trouble}"));
-        let damaged = self
-            .damage
-            .found()
-            .summary()
-            .map(|found| format!("damaged rows are set aside ({found}); `lsp-server doctor` names them"));
-        let left_out = self.left_out.iter().map(|mistake| format!("a push provider is left out: {mistake}"));
-        chain.into_iter().chain(damaged).chain(self.payments.alarms()).chain(left_out).collect()
-    }
-
-    /// Unblocks as if the payee had.
-    ///
-    /// # Errors
-    /// [`ServerError::NoSuchHold`] when the pid releases nothing here.
-    pub async fn release_hold(&self, pid: Pid) -> Result<(), ServerError> {
-        if self.payments.unblock(pid).await? { Ok(()) } else { Err(ServerError::NoSuchHold) }
-    }
-
-    /// Fails a hold back to its payer, unless it is released.
-    ///
-    /// # Errors
-    /// [`ServerError::NoSuchHold`], or [`ServerError::Hold`] when it is released already.
-    pub async fn cancel_hold(&self, pid_hash: PidHash) -> Result<(), ServerError> {
-        let rows = self.rows_of(pid_hash).await?;
-        if rows.is_empty() {
-            return Err(ServerError::NoSuchHold);
-        }
-        for (row, _) in rows {
-            if row.hold.group().is_committed() {
-                return Err(protocol::hold::StepError::CancelTooLate.into());
-            }
-            self.payments.cancel_hold(row.hold.group().terms.payer, pid_hash).await?;
-        }
-        Ok(())
-    }
-}
-
-async fn answer_requests(
-    payments: Arc<Payments>,
-    mut incoming: mpsc::Receiver<(Message, Option<ReplyTo>)>,
-    tasks: Tasks,
-) {
-    let places = Arc::new(Semaphore::new(REQUESTS_AT_ONCE_MAX));
-    while let Some((message, reply_to)) = incoming.recv().await {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
-        let payments = payments.clone();
-        tasks.spawn(async move {
-            payments.on_request(message, reply_to).await;
-            drop(place);
-        });
-    }
-}
-
-/// LDK's events, each to the part that it is for.
-pub struct Handler {
-    payments: Arc<Payments>,
-    mailbox: Arc<Mailbox>,
-    waker: Arc<Waker>,
-    requests: mpsc::Sender<(Message, Option<ReplyTo>)>,
-}
-
-impl Handler {
-    /// Hands events to these, and payers' messages to `requests`.
-    pub fn new(
-        payments: Arc<Payments>,
-        mailbox: Arc<Mailbox>,
-        waker: Arc<Waker>,
-        requests: mpsc::Sender<(Message, Option<ReplyTo>)>,
-    ) -> Self {
-        Self { payments, mailbox, waker, requests }
-    }
-}
-
-impl NodeHandler for Handler {
-    fn event(&self, event: NodeEvent) -> BoxFuture<'_, Result<(), Replay>> {
-        Box::pin(async move {
-            match event {
-                NodeEvent::HtlcIntercepted(htlc) => self.payments.on_intercepted(htlc).await?,
-                NodeEvent::PaymentForwarded { inbound, fee, outbound_amount } => {
-                    tracing::info!(?fee, %outbound_amount, "a payment was forwarded");
-                    self.payments.on_forwarded(&inbound);
-                }
-                NodeEvent::HtlcHandlingFailed { reason, .. } => {
-                    tracing::info!(reason, "an HTLC is failed back");
-                    self.payments.nudge();
-                }
-                NodeEvent::OnionMessageIntercepted { previous_hop, next_hop, message } => {
-                    self.mailbox.on_intercepted(previous_hop, next_hop, message)?;
-                }
-                NodeEvent::OnionMessagePeerConnected { peer } => self.mailbox.on_peer_connected(peer),
-                NodeEvent::ChannelClosed { channel_id, peer, reason } => {
-                    let closed_with = peer.map(tracing::field::display);
-                    tracing::warn!(%channel_id, peer = closed_with, reason, "a channel is closed");
-                    if let Some(peer) = peer {
-                        self.payments.on_channel_closed(peer, channel_id);
-                    }
-                }
-                NodeEvent::ChannelReady { channel_id, peer } => {
-                    tracing::info!(%channel_id, %peer, "a channel is ready");
-                }
-                NodeEvent::ChannelPending { channel_id, peer, funding } => {
-                    tracing::info!(%channel_id, %peer, %funding, "a channel is being opened");
-                }
-                // An LSP neither makes invoices nor pays.
-                NodeEvent::PaymentClaimable { payment_hash, .. }
-                | NodeEvent::PaymentClaimed { payment_hash, .. }
-                | NodeEvent::PaymentSent { payment_hash, .. } => {
-                    tracing::warn!(%payment_hash, "a payment to or from the LSP itself");
-                }
-                NodeEvent::PaymentFailed { .. } => {}
-            }
-            Ok(())
-        })
-    }
-
-    fn message(&self, incoming: IncomingMessage) {
-        if self.requests.try_send((incoming.message, incoming.reply_to)).is_err() {
-            // The payer asks again.
-            limits::refused(ServerLimit::Requests, None);
-        }
-    }
-
-    fn forwarding(&self, seen: ForwardedOnion) -> ForwardVerdict {
-        self.payments.on_forwarding(seen)
-    }
-
-    fn peer_connected(&self, peer: PublicKey) {
-        tracing::info!(target: STRANGERS, %peer, "peer connected");
-        self.waker.on_peer_connected(peer);
-        self.mailbox.on_peer_connected(peer);
-        self.payments.nudge();
-    }
-
-    fn peer_disconnected(&self, peer: PublicKey) {
-        tracing::info!(target: STRANGERS, %peer, "peer disconnected");
-        self.payments.on_peer_disconnected(peer);
-    }
-
-    fn refused(&self, limit: NodeLimit, peer: Option<PublicKey>) {
-        limits::refused(limit, peer);
-    }
-
-    fn block_connected(&self, height: BlockHeight) {
-        tracing::debug!(%height, "block connected");
-        self.payments.on_block();
     }
 }

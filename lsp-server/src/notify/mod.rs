@@ -171,7 +171,6 @@ impl Notifications {
                 Box::pin(async move { notifications::keep(tx, &new, &limits).await })
             })
             .await?;
-        storage::crash_point!("notification_kept");
         match kept {
             Kept::New => {
                 tracing::info!(notification = %WakeId(notification_id), template, platform = %target.kind, "a notification is asked for");
@@ -299,7 +298,6 @@ impl Notifications {
             if claimed.is_empty() {
                 break;
             }
-            storage::crash_point!("notification_claimed");
             in_flight.extend(claimed.into_iter().map(|claimed| self.push(claimed).boxed()));
         }
         let next = self
@@ -315,7 +313,6 @@ impl Notifications {
         let verdict = self.verdict(&claimed).await;
         let elapsed = self.clock.elapsed().saturating_sub(started);
         let answered_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
-        storage::crash_point!("notification_pushed");
         let next_at = next_at(&claimed, &verdict, self.clock.now_unix());
         tracing::info!(
             notification = %WakeId(claimed.notification_id), platform = %claimed.kind, %verdict, answered_ms,

@@ -108,8 +108,7 @@ pub(super) async fn tell(story: Story, world: &World<'_>) -> Result<Told, Failur
 async fn tell_undisturbed(story: Story, world: &World<'_>) -> Result<Told, Failure> {
     let (payer, payee) = (world.payer, world.payee);
     if story == Story::Ordinary {
-        insist("to register the payee's phone", payee, &["register", "--webhook", payee.webhook_url()])
-            .await?;
+        register_again(payee).await?;
     }
     let amount_msat = story.amount_msat();
     let (invoice, payment_hash) = invoice(payee, amount_msat).await?;
@@ -226,6 +225,18 @@ async fn pay(payer: &Phone, invoice: &str, payment_hash: &str, more: &[&str]) ->
 }
 
 /// The user does something until it works.
+/// The phone gets its place anew, and then tells the LSP another token of it, as push services have it.
+async fn register_again(phone: &Phone) -> Result<(), Failure> {
+    let webhook = ["--webhook", phone.webhook_url()];
+    let registered =
+        insist("to register its phone", phone, &[["register"].as_slice(), &webhook].concat()).await?;
+    let device_id = registered.lines.iter().find_map(|line| line.value["device_id"].as_str());
+    let device_id =
+        device_id.ok_or_else(|| Failure::wrong(format!("no device_id: {}", said(&registered))))?;
+    let refresh = [["devices", "refresh", device_id].as_slice(), &webhook].concat();
+    insist("to refresh its device", phone, &refresh).await.map(drop)
+}
+
 async fn insist(what: &str, phone: &Phone, arguments: &[&str]) -> Result<Run, Failure> {
     wait_until(&format!("{} {what}", phone.wallet().name()), STORY_TIMEOUT, async || {
         let run = phone.follow(arguments, |_| ()).await?;
