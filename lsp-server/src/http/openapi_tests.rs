@@ -36,12 +36,12 @@ fn operations(document: &Value) -> BTreeSet<String> {
 }
 
 /// What each endpoint's file says in its first line.
-fn endpoints(folder: &Path) -> BTreeSet<String> {
+fn endpoints_in(folder: &Path) -> BTreeSet<String> {
     let mut endpoints = BTreeSet::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            endpoints.extend(endpoints_of(&path));
+            endpoints.extend(endpoints_in(&path));
         } else {
             let text = fs::read_to_string(path).unwrap();
             let named = text.strip_prefix("//! `").and_then(|rest| rest.split_once('`'));
@@ -51,15 +51,11 @@ fn endpoints(folder: &Path) -> BTreeSet<String> {
     endpoints
 }
 
-fn endpoints_of(folder: &Path) -> BTreeSet<String> {
-    endpoints(folder)
-}
-
 #[test]
 fn every_endpoint_is_in_its_document_and_nothing_else_is() {
     for (side, document) in documents() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http").join(side);
-        let endpoints = endpoints(&folder);
+        let endpoints = endpoints_in(&folder);
         assert!(endpoints.len() > 9, "{endpoints:?}");
         assert_eq!(operations(&parse(document)), endpoints, "{side}");
     }

@@ -1,5 +1,9 @@
+use lightning::ln::channelmanager::InterceptId;
+use lightning::types::payment::PaymentHash;
+
 use super::*;
-use crate::hold::{HoldTerms, PartState};
+use crate::hold::{FailCause, Hold, HoldStateTag, HoldTerms, Part, PartState};
+use crate::ids::{Pid, PidHash};
 
 fn hold() -> Hold {
     let payer = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798".parse().unwrap();
