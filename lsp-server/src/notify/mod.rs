@@ -25,6 +25,7 @@ use tokio::sync::Notify;
 use crate::clock::Clock;
 use crate::config::NotifyConfig;
 use crate::limits::{self, ServerLimit};
+use crate::metrics::names;
 use crate::store::StoreError;
 use crate::store::notifications::{self, ClaimedNotification, Kept, NewNotification, NotificationLimits};
 use crate::wake::Waker;
@@ -285,7 +286,7 @@ impl Notifications {
         }
         loop {
             while in_flight.next().now_or_never().flatten().is_some() {}
-            let full = self.waker.full_lanes();
+            let full = self.waker.lanes_for_wakes();
             if in_flight.len() + CLAIMED_MAX as usize > IN_FLIGHT_MAX {
                 return Ok(RESCAN_INTERVAL_MIN);
             }
@@ -313,6 +314,9 @@ impl Notifications {
         let verdict = self.verdict(&claimed).await;
         let elapsed = self.clock.elapsed().saturating_sub(started);
         let answered_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        let labels = [("platform", claimed.kind.as_str()), ("verdict", verdict.as_str())];
+        names::PUSHES.add(1, &labels);
+        names::PUSH_ANSWER_SECONDS.record(elapsed.as_secs_f64(), &labels[..1]);
         let next_at = next_at(&claimed, &verdict, self.clock.now_unix());
         tracing::info!(
             notification = %WakeId(claimed.notification_id), platform = %claimed.kind, %verdict, answered_ms,
@@ -336,7 +340,6 @@ impl Notifications {
         };
         let target = PushTarget {
             topic: self.config.apns_topic.clone().filter(|_| claimed.kind == GatewayKind::Apns),
-            registered_at: claimed.opened_at,
             ..PushTarget::new(claimed.kind, token)
         };
         let push = Push::of_notification(notification, WakeId(claimed.notification_id), claimed.expires_at);

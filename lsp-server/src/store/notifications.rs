@@ -6,6 +6,7 @@ use protocol::api::admin::NotificationView;
 use storage::{ReadTx, Row, StorageError, Tx, values};
 
 use super::StoreError;
+use super::damage::readable;
 use crate::tokens::{SealedContent, TokenKeyId};
 
 /// How long a push may take before it counts as lost, in seconds. Longer than any gateway waits.
@@ -121,8 +122,6 @@ pub struct ClaimedNotification {
     pub kind: GatewayKind,
     /// Where it goes, and what it says.
     pub sealed: SealedContent,
-    /// When it was asked for, in seconds since 1970.
-    pub opened_at: u64,
     /// When it is of no use any more, in seconds since 1970.
     pub expires_at: u64,
     /// Pushes so far, with this one.
@@ -144,7 +143,6 @@ impl TryFrom<&Row> for ClaimedNotification {
                 content_index: row.get_array("content_index")?,
                 bytes: row.get_blob("sealed")?,
             },
-            opened_at: row.get_u64("opened_at")?,
             expires_at: row.get_u64("expires_at")?,
             attempts: row.get_u32("attempts")?,
         })
@@ -173,8 +171,7 @@ pub async fn claim(
             "UPDATE notification SET due_at = $2, leased = 1, attempts = attempts + 1 WHERE id IN \
              (SELECT id FROM notification WHERE state = 'open' AND due_at <= $1 AND expires_at > $1 \
              AND $3 NOT LIKE '%|' || platform || '|%' ORDER BY due_at LIMIT $4) \
-             RETURNING id, notification_id, platform, sealed, token_key, token_index, content_index, opened_at, expires_at, \
-             attempts",
+             RETURNING id, notification_id, platform, sealed, token_key, token_index, content_index, expires_at, attempts",
             &[
                 now_unix.try_into()?,
                 (now_unix + LEASE_SECONDS).try_into()?,
@@ -183,7 +180,8 @@ pub async fn claim(
             ],
         )
         .await?;
-    rows.iter().map(ClaimedNotification::try_from).collect()
+    // One that cannot be read stays leased, and keeps no other waiting.
+    readable("notification", "id", &rows, |row| ClaimedNotification::try_from(row))
 }
 
 /// What came of a push; `next_at` is when it is tried again, in seconds since 1970, if it is. An attempt that is not the latest

@@ -33,6 +33,12 @@ impl Lanes {
         self.lanes.iter().filter(|(_, lane)| lane.available_permits() == 0).map(|(kind, _)| *kind).collect()
     }
 
+    /// The lanes with less than a quarter of their places: what can wait leaves these to wakes.
+    pub(super) fn nearly_full(&self) -> Vec<GatewayKind> {
+        let is_near = |lane: &Semaphore| lane.available_permits() < self.places.div_ceil(4);
+        self.lanes.iter().filter(|(_, lane)| is_near(lane)).map(|(kind, _)| *kind).collect()
+    }
+
     /// Whether a lane that was full has a quarter of its places again. With less, each push that ends would cost a look
     /// at the outbox.
     pub(super) fn has_room_again(&self, full: &[GatewayKind]) -> bool {

@@ -194,9 +194,9 @@ impl Waker {
         self.node.random_bytes()
     }
 
-    /// The gateways that have as many pushes under way as they may.
-    pub(crate) fn full_lanes(&self) -> Vec<GatewayKind> {
-        self.lanes.full()
+    /// The gateways whose last places are for wakes: what has no HTLC behind it waits.
+    pub(crate) fn lanes_for_wakes(&self) -> Vec<GatewayKind> {
+        self.lanes.nearly_full()
     }
 
     /// One push to a target that is no device, in bounded time; a configuration that its provider refuses is an alarm.
