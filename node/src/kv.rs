@@ -4,6 +4,8 @@
 //! how rows that our event handlers queued earlier are durable no later than the LDK write that forgets the event.
 
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use lightning::io;
 use lightning::util::persist::{
@@ -16,17 +18,31 @@ use storage::{Database, StorageError};
 #[derive(Clone)]
 pub(crate) struct NodeKv {
     database: Database,
+    /// This process has written the channel manager once.
+    manager_written: Arc<AtomicBool>,
 }
 
 impl NodeKv {
     /// The key-value face of `database`.
     pub(crate) fn new(database: Database) -> Self {
-        Self { database }
+        Self { database, manager_written: Arc::default() }
     }
 }
 
 fn io_error(error: StorageError) -> io::Error {
     io::Error::new(io::ErrorKind::Other, error)
+}
+
+impl NodeKv {
+    /// LDK waits for the first manager of a process. That one has what LDK made of the updates that it found under way, and LDK
+    /// 0.3.0-rc3 panics at the next step if it replays them in a wrong order (`handle_monitor_update_release` before
+    /// `MonitorUpdateRegeneratedOnStartup` of the same channel): the start after that reads them as they should be. It also
+    /// waits while the database takes no writes, so that managers do not pile up.
+    fn is_written_behind(&self, primary_namespace: &str, secondary_namespace: &str, key: &str) -> bool {
+        is_manager(primary_namespace, secondary_namespace, key)
+            && self.manager_written.swap(true, Ordering::AcqRel)
+            && self.database.trouble().is_none()
+    }
 }
 
 fn is_manager(primary_namespace: &str, secondary_namespace: &str, key: &str) -> bool {
@@ -63,7 +79,7 @@ impl KVStore for NodeKv {
     ) -> impl Future<Output = Result<(), io::Error>> + 'static + Send {
         storage::crash_point!("before_ldk_write_queued");
         let kv = self.database.kv();
-        let commit = if is_manager(primary_namespace, secondary_namespace, key) {
+        let commit = if self.is_written_behind(primary_namespace, secondary_namespace, key) {
             kv.write_behind(primary_namespace, secondary_namespace, key, buf);
             None
         } else {

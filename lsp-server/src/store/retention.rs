@@ -16,7 +16,7 @@ pub async fn forget_ended_holds(
 ) -> Result<u64, StorageError> {
     let rows = tx
         .fetch_all(
-            "SELECT id FROM hold WHERE updated_at < $1 AND state NOT IN ('waiting', 'unblocked', 'failing') \
+            "SELECT id FROM hold WHERE updated_at < $1 AND state IN ('settled', 'failed', 'unused') \
              AND requested_deadline <= $2 \
              AND NOT EXISTS (SELECT 1 FROM hold_part p WHERE p.hold_id = hold.id AND p.state NOT IN ('settled', 'failed')) \
              ORDER BY updated_at LIMIT $3",
