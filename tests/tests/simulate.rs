@@ -5,7 +5,7 @@ use tests::simulate::{pinned, run};
 /// The first seed of the short run.
 const FROM: u64 = 1;
 
-/// Worlds in the short run: about two minutes' worth on two cores.
+/// Worlds in the short run: four minutes' worth on two cores.
 const SEEDS: u64 = 2_000;
 
 /// Worlds that are run twice.
