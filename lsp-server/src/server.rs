@@ -1,4 +1,4 @@
-//! The server: its parts put together. [`handler`] hands LDK's events to the part that they are for, [`operator`] answers operators.
+//! The server: its parts put together. `handler` hands LDK's events to the part that they are for, `operator` answers operators.
 
 mod handler;
 mod operator;

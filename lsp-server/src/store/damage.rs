@@ -1,6 +1,6 @@
 //! Rows that hold what no version of this program wrote: an operator's hand, a bad disk.
 //!
-//! Whoever reads many rows leaves such a one out ([`readable`]), so that it harms nobody else; [`look`] goes through the tables and
+//! Whoever reads many rows leaves such a one out (`readable`), so that it harms nobody else; [`look`] goes through the tables and
 //! finds all of them. No text here repeats a stored value but the ids of rows.
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ pub struct Due {
 }
 
 /// Wakes that are due, the longest due first. Those whose devices are all served by gateways that are `full` stay due:
-/// they wait for their own provider, and keep nobody else waiting. Damaged ones are to be put off with [`postpone`].
+/// they wait for their own provider, and keep nobody else waiting. Damaged ones are to be put off with [`postpone`](super::postpone).
 ///
 /// # Errors
 /// When the database fails.
