@@ -1,6 +1,6 @@
 //! What the node tells the wallet.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 
 use lightning_types::payment::PaymentHash;
 use node::{IncomingMessage, NodeEvent, NodeHandler, Replay};
@@ -106,7 +106,7 @@ impl Core {
         step: impl FnOnce(T) -> Option<Step> + Send + 'static,
     ) {
         let core = self.clone();
-        tokio::spawn(async move {
+        let announcement = tokio::spawn(async move {
             match commit.await {
                 Ok(stored) => {
                     if let Some(step) = step(stored) {
@@ -116,6 +116,9 @@ impl Core {
                 Err(error) => tracing::error!(%error, "what happened could not be stored"),
             }
         });
+        let mut announcements = self.announcements.lock().unwrap_or_else(PoisonError::into_inner);
+        announcements.retain(|earlier| !earlier.is_finished());
+        announcements.push(announcement);
     }
 }
 

@@ -83,6 +83,8 @@ struct Core {
     driven: Mutex<HashMap<PaymentHash, Arc<tokio::sync::Mutex<()>>>>,
     active_at: Mutex<Instant>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
+    /// Steps that are told once what they are about is on disk.
+    announcements: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Wallet {
@@ -122,6 +124,7 @@ impl Wallet {
             driven: Mutex::default(),
             active_at: Mutex::new(Instant::now()),
             tasks: Mutex::default(),
+            announcements: Mutex::default(),
         };
         Ok(Self { core: Arc::new(core) })
     }
@@ -149,6 +152,14 @@ impl Wallet {
         }
         self.core.node.stop().await;
         self.core.database.close().await;
+        // Whoever listens hears of all that was stored.
+        let announcements =
+            std::mem::take(&mut *self.core.announcements.lock().unwrap_or_else(PoisonError::into_inner));
+        for announcement in announcements {
+            if let Err(error) = announcement.await {
+                tracing::error!(%error, "a step was not told");
+            }
+        }
     }
 
     /// Everything that happens from now on.

@@ -16,6 +16,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use node::Seed;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::broadcast;
 use tracing_subscriber::EnvFilter;
 use wallet::{Step, SystemClock, Wallet};
 
@@ -108,8 +109,15 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         wallet = Wallet::open(config, seed, Arc::new(SystemClock)) => wallet?,
         () = stop.next() => return Ok(()),
     };
-    let outcome = work(&wallet, command, output, &mut stop).await;
+    let (mut steps, shows_steps) = (wallet.steps(), command.shows_steps());
+    let outcome = work(&wallet, command, output, &mut stop, &mut steps).await;
     wallet.close().await;
+    // Told since.
+    while let Ok(step) = steps.try_recv() {
+        if shows_steps {
+            output.step(&step);
+        }
+    }
     outcome
 }
 
@@ -138,8 +146,8 @@ async fn work(
     command: commands::Command,
     output: Output,
     stop: &mut StopSignals,
+    steps: &mut broadcast::Receiver<Step>,
 ) -> Result<(), CliError> {
-    let mut steps = wallet.steps();
     if command.needs_network() {
         wallet.start().await?;
     }
