@@ -3,7 +3,7 @@
 use bitcoin::OutPoint;
 use bitcoin::secp256k1::PublicKey;
 use lightning::events::{Event, HTLCHandlingFailureReason, HTLCHandlingFailureType, PaymentPurpose};
-use lightning::ln::channelmanager::InterceptId;
+use lightning::ln::channelmanager::{InterceptId, PaymentId};
 use lightning::ln::types::ChannelId;
 use lightning::onion_message::messenger;
 use lightning::util::ser::Writeable;
@@ -36,6 +36,8 @@ pub enum NodeEvent {
     PaymentClaimable {
         /// Of the invoice.
         payment_hash: PaymentHash,
+        /// LDK's name for these very parts: the same one if LDK shows them again.
+        payment_id: Option<PaymentId>,
         /// Sum of the parts.
         amount: Msat,
         /// Known for invoices that this node made.
@@ -175,11 +177,14 @@ impl NodeEvent {
                     reason: handling_failure(&failure_type, failure_reason.as_ref()),
                 }
             }
-            Event::PaymentClaimable { payment_hash, amount_msat, purpose, .. } => Self::PaymentClaimable {
-                payment_hash,
-                amount: Msat(amount_msat),
-                preimage: preimage(&purpose),
-            },
+            Event::PaymentClaimable { payment_hash, payment_id, amount_msat, purpose, .. } => {
+                Self::PaymentClaimable {
+                    payment_hash,
+                    payment_id,
+                    amount: Msat(amount_msat),
+                    preimage: preimage(&purpose),
+                }
+            }
             Event::PaymentClaimed { payment_hash, amount_msat, .. } => {
                 Self::PaymentClaimed { payment_hash, amount: Msat(amount_msat) }
             }

@@ -49,8 +49,8 @@ impl Core {
     async fn event(self: &Arc<Self>, event: NodeEvent) -> Result<(), Replay> {
         self.touch();
         match event {
-            NodeEvent::PaymentClaimable { payment_hash, amount, preimage } => {
-                self.claim_or_refuse(payment_hash, amount, preimage).await?;
+            NodeEvent::PaymentClaimable { payment_hash, payment_id, amount, preimage } => {
+                self.claim_or_refuse(payment_hash, payment_id, amount, preimage).await?;
             }
             NodeEvent::PaymentClaimed { payment_hash, amount } => self.claimed(payment_hash, amount),
             NodeEvent::PaymentSent { payment_hash, preimage, fee_paid } => {

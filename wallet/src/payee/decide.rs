@@ -1,5 +1,6 @@
 //! What a payee takes. No IO.
 
+use lightning::ln::channelmanager::PaymentId;
 use protocol::units::Msat;
 use protocol::wire::PayeeRefusal;
 
@@ -31,6 +32,14 @@ pub(super) fn answer(invoice: Option<&Invoice>, amount: Msat, now_unix: u64) -> 
     }
 }
 
+/// A payment that is here.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Inbound {
+    pub(super) amount: Msat,
+    /// LDK's name for its parts.
+    pub(super) payment_id: Option<PaymentId>,
+}
+
 /// What becomes of a payment that is here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Claim {
@@ -47,7 +56,13 @@ pub(super) enum Claim {
 }
 
 /// Whether to take a payment that is here. LDK has checked the payment secret, and the invoice's expiry against block time.
-pub(super) fn claim(invoice: Option<&Invoice>, pending: &[Pending], amount: Msat, now_unix: u64) -> Claim {
+pub(super) fn claim(
+    invoice: Option<&Invoice>,
+    pending: &[Pending],
+    payment: Inbound,
+    now_unix: u64,
+) -> Claim {
+    let Inbound { amount, payment_id } = payment;
     let Some(invoice) = invoice else { return Claim::NotOurs };
     if invoice.paid.is_some() {
         return Claim::PaidBefore;
@@ -58,7 +73,12 @@ pub(super) fn claim(invoice: Option<&Invoice>, pending: &[Pending], amount: Msat
     // One payer's refusal must not cost another one its payment: a yes to anybody counts for more.
     let accepted = pending.iter().any(|pending| pending.state == PendingState::Unblocking);
     let refused = pending.iter().any(|pending| {
-        pending.state == PendingState::Refused && now_unix < pending.received_at.saturating_add(REFUSAL_SECS)
+        pending.state == PendingState::Refused
+            && match pending.refused_payment {
+                // LDK shows it again after a crash before it had failed it.
+                Some(refused) => payment_id == Some(refused),
+                None => now_unix < pending.received_at.saturating_add(REFUSAL_SECS),
+            }
     });
     if refused && !accepted { Claim::WasRefused } else { Claim::Take }
 }

@@ -8,6 +8,7 @@ mod tests;
 use std::sync::Weak;
 use std::time::Duration;
 
+use lightning::ln::channelmanager::PaymentId;
 use lightning_types::payment::{PaymentHash, PaymentPreimage};
 use node::{IncomingMessage, InvoiceRequest, NodeError, Replay, ReplyTo};
 use protocol::path::payee_unblock_path;
@@ -158,6 +159,7 @@ impl Core {
                 state: if answer.is_ok() { PendingState::Unblocking } else { PendingState::Refused },
                 reply_to: reply_to.encode(),
                 received_at: self.clock.now_unix(),
+                refused_payment: None,
             };
             let kept = self
                 .database
@@ -223,6 +225,7 @@ impl Core {
     pub(crate) async fn claim_or_refuse(
         &self,
         payment_hash: PaymentHash,
+        payment_id: Option<PaymentId>,
         amount: Msat,
         preimage: Option<PaymentPreimage>,
     ) -> Result<(), Replay> {
@@ -239,7 +242,12 @@ impl Core {
             tracing::error!(%error, "a payment cannot be judged");
             Replay
         })?;
-        let claim = decide::claim(invoice.as_ref(), &pending, amount, self.clock.now_unix());
+        let claim = decide::claim(
+            invoice.as_ref(),
+            &pending,
+            decide::Inbound { amount, payment_id },
+            self.clock.now_unix(),
+        );
         match (claim, preimage) {
             (Claim::Take, Some(preimage)) => {
                 self.answers.forget(payment_hash);
@@ -249,9 +257,11 @@ impl Core {
             }
             (claim, _) => {
                 tracing::warn!(%payment_hash, %amount, ?claim, "a payment is refused");
-                drop(self.database.submit_required("forget_refusals", move |tx| {
-                    Box::pin(pending::forget_refusals(tx, payment_hash))
-                }));
+                if let Some(payment_id) = payment_id {
+                    drop(self.database.submit_required("set_refused_payment", move |tx| {
+                        Box::pin(pending::set_refused_payment(tx, payment_hash, payment_id))
+                    }));
+                }
                 storage::crash_point!("before_payment_refused");
                 self.node.refuse_payment(payment_hash);
                 storage::crash_point!("payment_refused");

@@ -32,6 +32,11 @@ pub(crate) const MIGRATIONS: MigrationSet = MigrationSet {
             name: "withdrawals",
             sql: include_str!("../../../migrations/sqlite/wallet/0004_withdrawals.sql"),
         },
+        Migration {
+            version: 5,
+            name: "refused_payment",
+            sql: include_str!("../../../migrations/sqlite/wallet/0005_refused_payment.sql"),
+        },
     ],
 };
 

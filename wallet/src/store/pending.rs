@@ -1,5 +1,6 @@
 //! Answers that this wallet owes as a payee.
 
+use lightning::ln::channelmanager::PaymentId;
 use lightning_types::payment::PaymentHash;
 use protocol::ids::PidHash;
 use protocol::units::BlockHeight;
@@ -47,6 +48,8 @@ pub(crate) struct Pending {
     pub(crate) reply_to: Vec<u8>,
     /// Seconds since 1970.
     pub(crate) received_at: u64,
+    /// The payment that a refusal was for, once it came.
+    pub(crate) refused_payment: Option<PaymentId>,
 }
 
 impl TryFrom<Row> for Pending {
@@ -64,6 +67,7 @@ impl TryFrom<Row> for Pending {
                 .ok_or_else(|| out_of_range("state"))?,
             reply_to: row.get_blob("reply_to")?,
             received_at: row.get_u64("received_at")?,
+            refused_payment: row.opt_array("refused_payment")?.map(PaymentId),
         })
     }
 }
@@ -92,7 +96,8 @@ pub(crate) async fn put(tx: &mut Tx, pending: &Pending) -> Result<bool, StorageE
         "INSERT INTO pending (payment_hash, pid_hash, deadline, state, reply_to, received_at) \
          VALUES ($1, $2, $3, $4, $5, $6) \
          ON CONFLICT (payment_hash, pid_hash) DO UPDATE \
-         SET deadline = $3, state = $4, reply_to = $5, received_at = $6 WHERE state <> 'arrived'",
+         SET deadline = $3, state = $4, reply_to = $5, received_at = $6, refused_payment = NULL \
+         WHERE state <> 'arrived'",
         &params,
     )
     .await?;
@@ -145,11 +150,19 @@ pub(crate) async fn set_arrived(tx: &mut Tx, payment_hash: PaymentHash) -> Resul
     Ok(())
 }
 
-/// The payment that was refused came, and is failed: a refusal counts once, so that nobody can keep an invoice from being
-/// paid by a `payment_pending` that it has to refuse.
-pub(crate) async fn forget_refusals(tx: &mut Tx, payment_hash: PaymentHash) -> Result<(), StorageError> {
-    tx.execute("DELETE FROM pending WHERE payment_hash = $1 AND state = 'refused'", &values![payment_hash.0])
-        .await?;
+/// The payment that was refused came, and is to be failed: a refusal counts against that one payment and no other, so that
+/// nobody can keep an invoice from being paid by a `payment_pending` that it has to refuse.
+pub(crate) async fn set_refused_payment(
+    tx: &mut Tx,
+    payment_hash: PaymentHash,
+    payment_id: PaymentId,
+) -> Result<(), StorageError> {
+    tx.execute(
+        "UPDATE pending SET refused_payment = $2 \
+         WHERE payment_hash = $1 AND state = 'refused' AND refused_payment IS NULL",
+        &values![payment_hash.0, payment_id.0],
+    )
+    .await?;
     Ok(())
 }
 

@@ -1,3 +1,4 @@
+use lightning::ln::channelmanager::PaymentId;
 use lightning_types::payment::{PaymentHash, PaymentPreimage};
 use protocol::ids::PidHash;
 use protocol::units::{BlockHeight, Msat};
@@ -77,6 +78,7 @@ fn pending(pid: u8, state: PendingState) -> Pending {
         state,
         reply_to: vec![1, 2, 3],
         received_at: 1_500,
+        refused_payment: None,
     }
 }
 
@@ -209,8 +211,27 @@ async fn what_is_kept_of_payers_is_bounded() {
         store.run(|tx| Box::pin(pending::unblocking(tx))).await,
         [pending(0, PendingState::Unblocking)]
     );
-    store.run(|tx| Box::pin(pending::forget_refusals(tx, HASH))).await;
-    assert_eq!(store.run(|tx| Box::pin(pending::of_invoice(tx, HASH))).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_refusal_is_for_the_first_payment_that_comes_until_it_is_said_again() {
+    let store = Store::new().await;
+    store.run(|tx| Box::pin(async move { invoices::insert(tx, &invoice()).await })).await;
+    let put = |pid, state| {
+        store.run(move |tx| Box::pin(async move { pending::put(tx, &pending(pid, state)).await }))
+    };
+    assert!(put(1, PendingState::Refused).await);
+    assert!(put(2, PendingState::Unblocking).await);
+    let payment_came = async |id| {
+        store.run(move |tx| Box::pin(pending::set_refused_payment(tx, HASH, PaymentId([id; 32])))).await;
+        let mut all = store.run(|tx| Box::pin(pending::of_invoice(tx, HASH))).await;
+        all.sort_by_key(|pending| pending.pid_hash.0);
+        all.iter().map(|pending| pending.refused_payment).collect::<Vec<_>>()
+    };
+    assert_eq!(payment_came(7).await, [Some(PaymentId([7; 32])), None]);
+    assert_eq!(payment_came(8).await, [Some(PaymentId([7; 32])), None], "it stays the first one's");
+    assert!(put(1, PendingState::Refused).await);
+    assert_eq!(payment_came(8).await, [Some(PaymentId([8; 32])), None], "the payer was refused anew");
 }
 
 #[tokio::test]
