@@ -3,7 +3,8 @@
 use std::env;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Output, Stdio};
+use std::thread;
 
 /// Why a program did not do its work. What it had to say is on the terminal already.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +95,57 @@ pub(crate) fn run_reading(command: &mut Command, mut seen: impl FnMut(&str)) -> 
     }
     let status = child.wait().map_err(|source| ProcessError::Start { program: name_of(command), source })?;
     if status.success() { Ok(()) } else { Err(ProcessError::Failed { program: name_of(command), status }) }
+}
+
+/// The same program under `nice`, as far as there is one.
+pub(crate) fn at_lowest_priority(command: &Command) -> Command {
+    let there_is_nice = Command::new("nice").arg("true").output().is_ok_and(|output| output.status.success());
+    if !there_is_nice {
+        return program(command.get_program());
+    }
+    let mut nice = program("nice");
+    nice.args(["-n", "19"]).arg(command.get_program());
+    nice
+}
+
+/// A program that runs while this one does something else. What it says is shown when it is waited for.
+pub(crate) struct Beside {
+    name: String,
+    child: io::Result<thread::JoinHandle<io::Result<Output>>>,
+}
+
+impl Beside {
+    /// Starts it. If that fails, [`Beside::finish`] says so.
+    pub(crate) fn start(name: &str, command: &mut Command) -> Self {
+        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        Self {
+            name: name.to_owned(),
+            child: child.map(|child| thread::spawn(move || child.wait_with_output())),
+        }
+    }
+
+    /// Waits for its end, and shows what it said, each line of its standard output to `seen` as well.
+    ///
+    /// # Errors
+    ///
+    /// When it could not be started, or ended with a failure.
+    pub(crate) fn finish(self, mut seen: impl FnMut(&str)) -> Result<(), ProcessError> {
+        let Self { name: program, child } = self;
+        let gone = |_| io::Error::other("nobody waited for it");
+        let output = match child.and_then(|child| child.join().unwrap_or_else(|panic| Err(gone(panic)))) {
+            Ok(output) => output,
+            Err(source) => return Err(ProcessError::Start { program, source }),
+        };
+        eprint!("{}", String::from_utf8_lossy(&output.stderr));
+        for line in String::from_utf8_lossy(&output.stdout).lines() {
+            seen(line);
+            println!("{line}");
+        }
+        match output.status {
+            status if status.success() => Ok(()),
+            status => Err(ProcessError::Failed { program, status }),
+        }
+    }
 }
 
 /// The program's file name and first argument, as in `cargo clippy`.

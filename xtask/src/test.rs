@@ -8,14 +8,15 @@ use xtask::bitcoind::{self, EXE_VAR};
 
 use crate::arguments::take_flag;
 use crate::check;
-use crate::process::{self, cargo};
+use crate::process::{self, Beside, cargo};
 use crate::steps::{Steps, print_progress};
 
 /// Every check and every test.
 ///
 /// Runs `cargo xtask check`, gets a bitcoind (BITCOIND_EXE, else PATH, else on Debian a download into the user's
-/// cache), builds the programs, and runs `cargo test --workspace`, then the tests of tests/interop. A failed check
-/// does not keep the tests from running; the command fails if anything failed.
+/// cache), builds the programs, and runs `cargo test --workspace`, then the tests of tests/interop. The simulator's
+/// worlds run beside the other tests, at the lowest priority: they need the processor, the others mostly wait. A failed
+/// check does not keep the tests from running; the command fails if anything failed.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Leave the checks out.
@@ -49,9 +50,17 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     });
     let mut counts = Counts::default();
     if let Some(exe) = built {
+        let worlds = arguments.ask_for_all().then(|| {
+            // Whatever else a package has in its tests knows no such name.
+            test.args(["--", "--skip", SIMULATED_WORLDS]);
+            Beside::start("cargo test", with_environment(&mut simulated_worlds(), &exe))
+        });
         steps.run("test", || {
             process::run_reading(with_environment(&mut test, &exe), |line| counts.read(line))
         });
+        if let Some(worlds) = worlds {
+            steps.run("test simulated worlds", || worlds.finish(|line| counts.read(line)));
+        }
         if let Some(manifest) = process::interop_manifest().filter(|_| arguments.ask_for_all()) {
             steps.run("test tests/interop", || {
                 let mut command = cargo();
@@ -63,6 +72,17 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let outcome = steps.summary();
     println!("{} passed, {} failed", counts.passed, counts.failed);
     outcome
+}
+
+/// The one test that takes minutes of the processor. If it ever has another name, it runs with all the others.
+const SIMULATED_WORLDS: &str = "no_world_loses_a_payment";
+
+/// Where nothing waits for it, the processor's time is the simulator's.
+fn simulated_worlds() -> Command {
+    // `--workspace`: the features that everything else was built with.
+    let mut command = process::at_lowest_priority(&cargo());
+    command.args(["test", "--workspace", "--test", "simulate", "--", SIMULATED_WORLDS, "--nocapture"]);
+    command
 }
 
 /// What all the test programs say together.
