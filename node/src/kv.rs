@@ -4,8 +4,6 @@
 //! how rows that our event handlers queued earlier are durable no later than the LDK write that forgets the event.
 
 use std::future::Future;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use lightning::io;
 use lightning::util::persist::{
@@ -18,14 +16,12 @@ use storage::{Database, StorageError};
 #[derive(Clone)]
 pub(crate) struct NodeKv {
     database: Database,
-    /// This process has written the channel manager once.
-    manager_written: Arc<AtomicBool>,
 }
 
 impl NodeKv {
     /// The key-value face of `database`.
     pub(crate) fn new(database: Database) -> Self {
-        Self { database, manager_written: Arc::default() }
+        Self { database }
     }
 }
 
@@ -34,14 +30,9 @@ fn io_error(error: StorageError) -> io::Error {
 }
 
 impl NodeKv {
-    /// LDK waits for the first manager of a process. That one has what LDK made of the updates that it found under way, and LDK
-    /// 0.3.0-rc3 panics at the next step if it replays them in a wrong order (`handle_monitor_update_release` before
-    /// `MonitorUpdateRegeneratedOnStartup` of the same channel): the start after that reads them as they should be. It also
-    /// waits while the database takes no writes, so that managers do not pile up.
+    /// LDK waits for its managers while the database takes no writes, so that they do not pile up.
     fn is_written_behind(&self, primary_namespace: &str, secondary_namespace: &str, key: &str) -> bool {
-        is_manager(primary_namespace, secondary_namespace, key)
-            && self.manager_written.swap(true, Ordering::AcqRel)
-            && self.database.trouble().is_none()
+        is_manager(primary_namespace, secondary_namespace, key) && self.database.trouble().is_none()
     }
 }
 

@@ -22,6 +22,7 @@ use crate::kv::NodeKv;
 use crate::logger::LdkLogger;
 use crate::onchain::OnChainWallet;
 use crate::onion::{Announcer, MessageRouter, OnionContents, OnionObserver};
+use crate::ordered_watch::OrderedWatch;
 use crate::spawner::OrderedSpawner;
 
 type ChainFilter = Arc<dyn Filter + Send + Sync>;
@@ -66,7 +67,7 @@ pub(crate) type Router = DefaultRouter<
 >;
 
 pub(crate) type ChannelManager = channelmanager::ChannelManager<
-    Arc<ChainMonitor>,
+    Arc<OrderedWatch<Arc<ChainMonitor>>>,
     Arc<Broadcaster>,
     Arc<KeysManager>,
     Arc<KeysManager>,

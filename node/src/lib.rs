@@ -26,6 +26,7 @@ mod logger;
 mod messages;
 mod onchain;
 mod onion;
+mod ordered_watch;
 mod payments;
 mod peers;
 mod run;

@@ -30,6 +30,7 @@ use crate::ldk::{BumpHandler, ChainMonitor, ChannelManager, MonitorPersister, On
 use crate::logger::LdkLogger;
 use crate::onchain::OnChainWallet;
 use crate::onion::{Announcer, ConnectedPeers, MessageRouter, OnionContents, OnionObserver};
+use crate::ordered_watch::OrderedWatch;
 use crate::seed::Seed;
 use crate::spawner::OrderedSpawner;
 use crate::{Node, PendingRun, identity};
@@ -127,11 +128,8 @@ impl Node {
             on_chain: on_chain.clone(),
             kv: kv.clone(),
         };
-        let ways = stored::Ways {
-            chain_monitor: chain_monitor.clone(),
-            router,
-            message_router: message_router.clone(),
-        };
+        let watch = Arc::new(OrderedWatch::new(chain_monitor.clone()));
+        let ways = stored::Ways { watch: watch.clone(), router, message_router: message_router.clone() };
         let (manager_best_block, channel_manager) =
             foundation.channel_manager(&config, ways, tip_locator, &monitors).await?;
         let channel_manager = Arc::new(channel_manager);
@@ -172,11 +170,12 @@ impl Node {
             .map_err(|error| client.error(error.into_inner()))?;
         storage::crash_point!("chain_caught_up");
         for (_, (monitor, ..)) in monitor_listeners {
-            let (channel_id, is_first) = (monitor.channel_id(), monitor.get_latest_update_id() == 0);
+            let (channel_id, last_update_id) = (monitor.channel_id(), monitor.get_latest_update_id());
             chain_monitor
                 .load_existing_monitor(channel_id, monitor)
                 .map_err(|()| NodeError::Corrupt { what: "channel monitor", key: channel_id.to_string() })?;
-            if is_first {
+            watch.resume(channel_id, last_update_id);
+            if last_update_id == 0 {
                 // LDK 0.3.0-rc3 remembers which updates of a monitor were being written, but not that a channel's first monitor
                 // was (`ln/channelmanager.rs`, `handle_in_flight_updates`): a process that ended before the manager had heard
                 // of its completion would wait for it for good, and the channel would never be ready. Told of twice does no harm.

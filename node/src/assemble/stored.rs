@@ -28,6 +28,7 @@ use crate::ldk::{ChainMonitor, ChannelManager, MonitorPersister, NetworkGraph, R
 use crate::logger::LdkLogger;
 use crate::onchain::OnChainWallet;
 use crate::onion::MessageRouter;
+use crate::ordered_watch::OrderedWatch;
 
 /// What LDK's objects stand on.
 pub(super) struct Foundation {
@@ -40,7 +41,7 @@ pub(super) struct Foundation {
 
 /// What the channel manager talks through.
 pub(super) struct Ways {
-    pub(super) chain_monitor: Arc<ChainMonitor>,
+    pub(super) watch: Arc<OrderedWatch<Arc<ChainMonitor>>>,
     pub(super) router: Arc<Router>,
     pub(super) message_router: Arc<MessageRouter>,
 }
@@ -94,14 +95,14 @@ impl Foundation {
         let user_config = user_config(&config.role);
         let key = || CHANNEL_MANAGER_PERSISTENCE_KEY.to_owned();
         let corrupt = || NodeError::Corrupt { what: "channel manager", key: key() };
-        let Ways { chain_monitor, router, message_router } = ways;
+        let Ways { watch, router, message_router } = ways;
         if let Some(bytes) = read(&self.kv, CHANNEL_MANAGER_PERSISTENCE_KEY).await? {
             let args = ChannelManagerReadArgs::new(
                 self.keys.clone(),
                 self.keys.clone(),
                 self.keys.clone(),
                 self.fees.clone(),
-                chain_monitor,
+                watch,
                 self.broadcaster.clone(),
                 router,
                 message_router,
@@ -118,7 +119,7 @@ impl Foundation {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let manager = ChannelManager::new(
             self.fees.clone(),
-            chain_monitor,
+            watch,
             self.broadcaster.clone(),
             router,
             message_router,
