@@ -206,15 +206,21 @@ impl Guard {
         }
     }
 
+    /// Whether `named` is the database's generation.
+    ///
+    /// # Errors
+    /// [`GuardError::OtherGeneration`], [`GuardError::NothingToAccept`].
+    pub fn check_named(&self, found: Option<Generation>, named: u64) -> Result<Generation, GuardError> {
+        let found = found.ok_or(GuardError::NothingToAccept)?;
+        if found.number == named { Ok(found) } else { Err(GuardError::OtherGeneration { found, named }) }
+    }
+
     /// Takes the database as it is: the witnesses say what it says, and what a peer has proved is forgotten.
     ///
     /// # Errors
     /// [`GuardError::OtherGeneration`] unless `named` is the database's; when a file cannot be written.
     pub async fn accept(&self, db: &Database, named: u64) -> Result<Generation, GuardError> {
-        let found = db.generation().await?.ok_or(GuardError::NothingToAccept)?;
-        if found.number != named {
-            return Err(GuardError::OtherGeneration { found, named });
-        }
+        let found = self.check_named(db.generation().await?, named)?;
         for witness in &self.witnesses {
             witness.write(found)?;
         }

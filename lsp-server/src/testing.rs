@@ -20,7 +20,8 @@ use protocol::api::admin::HoldDetail;
 use protocol::hold::{Hold, HoldStateTag, HoldTerms, Part, PartState};
 use protocol::ids::PidHash;
 use protocol::units::{BlockHeight, Msat};
-use storage::{Database, DatabaseUrl};
+use storage::Database;
+use storage::testing::Scratch;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -50,15 +51,16 @@ pub(crate) fn public(byte: u8) -> PublicKey {
 /// A database with all of the server's tables, gone at the end of the test.
 pub(crate) struct TestDatabase {
     pub(crate) database: Database,
-    _folder: tempfile::TempDir,
+    _scratch: Scratch,
 }
 
 impl TestDatabase {
     pub(crate) async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let url = DatabaseUrl::Sqlite(folder.path().join("lsp.db"));
-        let database = Database::open(&url, &[MIGRATIONS]).await.unwrap();
-        Self { database, _folder: folder }
+        Self::on(Scratch::usual()).await
+    }
+
+    pub(crate) async fn on(scratch: Scratch) -> Self {
+        Self { database: scratch.open(&[MIGRATIONS]).await, _scratch: scratch }
     }
 
     /// The first column, named `n`, of a query's only row.

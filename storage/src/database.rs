@@ -2,15 +2,16 @@ use std::fmt::{self, Display};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::BoxFuture;
-use sqlx::sqlite::{SqlitePool, SqliteSynchronous};
+use sqlx::sqlite::SqliteSynchronous;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::files::Files;
-use crate::lease::Lease;
+use crate::link::Link;
+use crate::postgres::Durability;
+use crate::readers::Readers;
 use crate::session::Session;
-use crate::writer::{self, AppTransaction, Job, Shared, State};
+use crate::writer::{self, AppTransaction, Job, Lease, Shared, State};
 use crate::{
-    Commit, DatabaseUrl, Failure, Kv, MigrationSet, ReadTx, Stats, StorageError, Trouble, Tx, migration,
+    Commit, DatabaseUrl, Failure, Kv, MigrationSet, ReadTx, Stats, StorageError, Trouble, Tx, postgres,
     sqlite,
 };
 
@@ -27,7 +28,7 @@ pub struct Database {
 
 struct Inner {
     queue: mpsc::UnboundedSender<Job>,
-    readers: SqlitePool,
+    readers: Readers,
     shared: Arc<Shared>,
     /// Kept after a failure until the database is closed: a process that is on its way out still acts on the network.
     lease: Mutex<Option<Arc<Lease>>>,
@@ -40,15 +41,15 @@ impl fmt::Debug for Database {
 }
 
 impl Database {
-    /// Opens the database, creates it if it is missing (readable by its owner only), takes the lease, and applies the
+    /// Opens the database, creates a file that is missing (readable by its owner only), takes the lease, and applies the
     /// migrations of this crate and of `sets`. The writer runs on the calling tokio runtime, and has to end before it.
     ///
     /// # Errors
-    /// [`StorageError::InUse`] if another process has it; [`StorageError::Open`] or [`StorageError::Connect`] if the file cannot be
-    /// opened; [`StorageError::NewerDatabase`], [`StorageError::ChangedMigration`] or [`StorageError::Migrate`] if its
+    /// [`StorageError::InUse`] if another process has it; [`StorageError::Open`] or [`StorageError::Connect`] if it cannot be
+    /// opened; [`StorageError::Unsuitable`] or [`StorageError::Moved`] if a Postgres server may lack or lose what is committed; [`StorageError::NewerDatabase`], [`StorageError::ChangedMigration`] or [`StorageError::Migrate`] if its
     /// schema cannot be brought up to this program's, and then it is left as it was.
     pub async fn open(url: &DatabaseUrl, sets: &[MigrationSet]) -> Result<Self, StorageError> {
-        Self::open_with(url, sets, SqliteSynchronous::Full).await
+        Self::open_with(url, sets, Durability::Synced).await
     }
 
     /// [`Database::open`] without a single fsync: what is committed survives the process, but not the machine. For
@@ -58,28 +59,34 @@ impl Database {
     /// As [`Database::open`].
     #[cfg(feature = "faults")]
     pub async fn open_unsynced(url: &DatabaseUrl, sets: &[MigrationSet]) -> Result<Self, StorageError> {
-        Self::open_with(url, sets, SqliteSynchronous::Off).await
+        Self::open_with(url, sets, Durability::Unsynced).await
     }
 
     async fn open_with(
         url: &DatabaseUrl,
         sets: &[MigrationSet],
-        synchronous: SqliteSynchronous,
+        durability: Durability,
     ) -> Result<Self, StorageError> {
-        let DatabaseUrl::Sqlite(path) = url;
-        let path = sqlite::canonical(path)?;
-        let lease = Arc::new(Lease::take(&path)?);
-        sqlite::create(&path)?;
-        let mut connection = sqlite::connect_writer(&path, synchronous).await?;
-        migration::run(&mut connection, sets).await?;
-        sqlite::be_impatient(&mut connection).await?;
-        let readers = sqlite::connect_readers(&path).await?;
-        let watcher = sqlite::connect_watcher(&path).await?;
-        let files = Files::of(&path).map_err(|source| StorageError::Open { path, source })?;
-
+        let (link, readers, lease) = match url {
+            DatabaseUrl::Sqlite(path) => {
+                let synchronous = match durability {
+                    Durability::Synced => SqliteSynchronous::Full,
+                    #[cfg(feature = "faults")]
+                    Durability::Unsynced => SqliteSynchronous::Off,
+                };
+                let (link, readers, lease) = sqlite::open(path, sets, synchronous).await?;
+                (Link::Sqlite(Box::new(link)), Readers::Sqlite(readers), Lease::Sqlite(lease))
+            }
+            DatabaseUrl::Postgres(url) => {
+                let (link, readers) = postgres::open(url, sets, durability).await?;
+                let lease = Lease::Postgres(postgres::Lease::default());
+                (Link::Postgres(Box::new(link)), Readers::Postgres(readers), lease)
+            }
+        };
+        let lease = Arc::new(lease);
         let (queue, jobs) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared::default());
-        let session = Session::new(connection, watcher, files, shared.clone());
+        let session = Session::new(link, shared.clone());
         writer::spawn(Tx::new(session), jobs, shared.clone(), lease.clone());
         Ok(Self { inner: Arc::new(Inner { queue, readers, shared, lease: Mutex::new(Some(lease)) }) })
     }
@@ -171,8 +178,8 @@ impl Database {
     {
         #[cfg(feature = "faults")]
         let _turn = self.faults().turn().await;
-        let transaction = self.inner.readers.begin().await.map_err(StorageError::from)?;
-        let mut tx = ReadTx::new(transaction, Some(self.inner.shared.clone()));
+        let view = self.inner.readers.begin().await.map_err(StorageError::from)?;
+        let mut tx = ReadTx::new(view, Some(self.inner.shared.clone()));
         let result = writer::watched(name, body(&mut tx)).await;
         tx.end().await?;
         result
@@ -184,7 +191,7 @@ impl Database {
         Kv::new(self.clone())
     }
 
-    pub(crate) fn readers(&self) -> &SqlitePool {
+    pub(crate) fn readers(&self) -> &Readers {
         &self.inner.readers
     }
 

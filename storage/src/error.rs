@@ -7,14 +7,36 @@ use crate::TroubleKind;
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
     /// Another process (or another [`Database`](crate::Database) of this one) holds the lease.
-    #[error("the database {} is in use by another process: stop it first; two may never share one database", path.display())]
-    InUse { path: PathBuf },
+    #[error(
+        "the database {database} is in use by another process: stop it first; two may never share one database"
+    )]
+    InUse { database: String },
 
     #[error("cannot open {}", path.display())]
     Open { path: PathBuf, source: std::io::Error },
 
-    #[error("cannot open the database {}", path.display())]
-    Connect { path: PathBuf, source: sqlx::Error },
+    #[error("cannot open the database {database}")]
+    Connect { database: String, source: sqlx::Error },
+
+    /// The Postgres server may lack, or may lose, what is committed.
+    #[error("the server of {database} cannot be used: {reason}")]
+    Unsuitable { database: String, reason: String },
+
+    /// The Postgres server is not the one that the database was used on last, or has another history since: it was promoted, restored
+    /// or copied, and may lack the newest state.
+    #[error(
+        "the database has moved from server and timeline {known} to {found}: a standby that was promoted or a copy may lack \
+         the newest channel state. If it is certain that it has all of it, accept the database"
+    )]
+    Moved { known: String, found: String },
+
+    /// [`backup`](crate::backup) is for SQLite.
+    #[error(
+        "a Postgres database is copied with Postgres' own tools: pg_dump for looking at it, pg_basebackup and WAL archiving, or a \
+         synchronous standby, for the day on which the server is lost. Never start from any but the newest state: an old copy has \
+         forgotten which commitments it revoked, and could lose whole channels"
+    )]
+    NoBackup,
 
     /// The database has a migration that this program does not know. Nothing was changed.
     #[error(
@@ -33,9 +55,9 @@ pub enum StorageError {
     #[error("a database query failed")]
     Query(#[source] sqlx::Error),
 
-    /// A reader came upon a part of the file that is not what SQLite wrote there. The database has
+    /// A reader came upon a part of the database that is not what SQLite, or the Postgres server, wrote there. The database has
     /// [failed](crate::Database::failed).
-    #[error("the database file is damaged")]
+    #[error("the database is damaged")]
     Damaged(#[source] Failure),
 
     /// [`fetch_one`](crate::ReadTx::fetch_one) found nothing.
@@ -126,6 +148,16 @@ pub enum Failure {
     /// Another connection has written to the database while a batch waited to be written again.
     #[error("somebody else wrote to the database while it was in trouble")]
     Changed,
+
+    /// Another process has opened the database since this one lost its session with the server.
+    #[error("another process has taken the database over")]
+    TakenOver,
+
+    /// The server that answers now lacks what was committed: a standby that was promoted before it had everything, or a copy.
+    #[error(
+        "the database server has forgotten what was committed: it is an old copy, or a standby that lacked the newest state"
+    )]
+    WentBack,
 
     /// The writer's task was dropped, with its runtime for instance.
     #[error("the writer was torn down")]

@@ -9,8 +9,9 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use crate::sqlite::{self, owner_only};
-use crate::{Commit, Database, DatabaseUrl, StorageError, values};
+use crate::readers::Readers;
+use crate::sqlite::owner_only;
+use crate::{Commit, Database, DatabaseUrl, StorageError, postgres, values};
 
 /// A witness is some 60 bytes; a longer file is none.
 const WITNESS_BYTES_MAX: u64 = 1_024;
@@ -61,13 +62,11 @@ impl Database {
 /// # Errors
 /// When it cannot be opened or read.
 pub async fn peek_generation(url: &DatabaseUrl) -> Result<Option<Generation>, StorageError> {
-    let DatabaseUrl::Sqlite(path) = url;
-    let readers = sqlite::connect_readers(&sqlite::canonical(path)?).await?;
+    let readers = Readers::open(url).await?;
     let mut tx = crate::ReadTx::new(readers.begin().await?, None);
-    let known = "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'generation'";
-    let found = match tx.fetch_optional(known, &[]).await {
-        Ok(Some(_)) => read(&mut tx).await,
-        Ok(None) => Ok(None),
+    let found = match tx.has_table("generation").await {
+        Ok(true) => read(&mut tx).await,
+        Ok(false) => Ok(None),
         Err(error) => Err(error),
     };
     tx.end().await?;
@@ -85,6 +84,19 @@ async fn read(tx: &mut crate::ReadTx) -> Result<Option<Generation>, StorageError
         Ok(Generation { database_id, number })
     })
     .transpose()
+}
+
+/// Takes the place of the database for the right one, where it was refused with [`StorageError::Moved`]: the next
+/// [`Database::open`] does not ask where it was before. For who is certain that it is the newest state.
+///
+/// # Errors
+/// When it cannot be opened or is in use.
+pub async fn accept_place(url: &DatabaseUrl) -> Result<(), StorageError> {
+    match url {
+        // A file is where it is.
+        DatabaseUrl::Sqlite(_) => Ok(()),
+        DatabaseUrl::Postgres(url) => postgres::accept_place(url).await,
+    }
 }
 
 /// A file that remembers a [`Generation`].

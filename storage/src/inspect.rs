@@ -1,8 +1,11 @@
 //! A look into a database that may be in use, or that no server dares to open.
 
+use std::path::Path;
+
 use futures::future::BoxFuture;
 
-use crate::{DatabaseUrl, ReadTx, StorageError, sqlite};
+use crate::readers::Readers;
+use crate::{DatabaseUrl, ReadTx, StorageError};
 
 /// Reads one consistent view of a database that another process may be writing to. Takes no lease, applies no migration and
 /// changes nothing.
@@ -14,8 +17,7 @@ where
     E: From<StorageError>,
     F: for<'a> FnOnce(&'a mut ReadTx) -> BoxFuture<'a, Result<T, E>>,
 {
-    let DatabaseUrl::Sqlite(path) = url;
-    let readers = sqlite::connect_readers(&sqlite::canonical(path)?).await?;
+    let readers = Readers::open(url).await?;
     let mut tx = ReadTx::new(readers.begin().await.map_err(StorageError::from)?, None);
     let result = body(&mut tx).await;
     let ended = tx.end().await;
@@ -25,13 +27,13 @@ where
     Ok(result)
 }
 
-/// Whether every page of the database's file is what SQLite wrote there; else the first things that are not, in SQLite's words, which
-/// hold no stored value. Reads all of the file.
+/// Whether every page of a SQLite file is what SQLite wrote there; else the first things that are not, in SQLite's words, which
+/// hold no stored value. Reads all of the file. A Postgres server has tools of its own for this (`pg_amcheck`, data checksums).
 ///
 /// # Errors
 /// When it cannot be opened, or is damaged beyond reading.
-pub async fn damaged_pages(url: &DatabaseUrl) -> Result<Vec<String>, StorageError> {
-    let found = inspect(url, |tx| {
+pub async fn damaged_pages(path: &Path) -> Result<Vec<String>, StorageError> {
+    let found = inspect(&DatabaseUrl::Sqlite(path.to_owned()), |tx| {
         Box::pin(async move {
             let rows = tx.fetch_all("PRAGMA quick_check(5)", &[]).await?;
             rows.iter().map(|row| row.get_text("quick_check")).collect::<Result<Vec<_>, StorageError>>()

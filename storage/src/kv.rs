@@ -1,8 +1,8 @@
-use sqlx::Row as _;
 use tokio::sync::oneshot;
 
+use crate::session::Wanted;
 use crate::writer::{Job, KvKey};
-use crate::{Commit, Database, StorageError};
+use crate::{Commit, Database, StorageError, values};
 
 /// The key-value table, in the two namespaces and one key of LDK's `KVStore`. Any of the three may be empty.
 #[derive(Clone)]
@@ -60,16 +60,14 @@ impl Kv {
         secondary: &str,
         key: &str,
     ) -> impl Future<Output = Result<Option<Vec<u8>>, StorageError>> + Send + use<> {
-        let query = sqlx::query(
-            "SELECT value FROM kv WHERE primary_namespace = $1 AND secondary_namespace = $2 AND key = $3",
-        )
-        .bind(primary.to_owned())
-        .bind(secondary.to_owned())
-        .bind(key.to_owned());
+        let sql =
+            "SELECT value FROM kv WHERE primary_namespace = $1 AND secondary_namespace = $2 AND key = $3";
+        let params = values![primary, secondary, key];
         let (readers, shared) = (self.database.readers().clone(), self.database.shared());
         async move {
-            let row = query.fetch_optional(&readers).await.map_err(|error| shared.read_failed(error))?;
-            Ok(row.map(|row| row.try_get(0)).transpose()?)
+            let rows = readers.fetch(sql, &params, Wanted::First).await;
+            let rows = rows.map_err(|error| shared.read_failed(readers.is_damage(&error), error))?;
+            rows.first().map(|row| row.get_blob("value")).transpose()
         }
     }
 
@@ -82,12 +80,13 @@ impl Kv {
         primary: &str,
         secondary: &str,
     ) -> impl Future<Output = Result<Vec<String>, StorageError>> + Send + use<> {
-        let query = sqlx::query_scalar(
-            "SELECT key FROM kv WHERE primary_namespace = $1 AND secondary_namespace = $2 ORDER BY key",
-        )
-        .bind(primary.to_owned())
-        .bind(secondary.to_owned());
+        let sql = "SELECT key FROM kv WHERE primary_namespace = $1 AND secondary_namespace = $2 ORDER BY key";
+        let params = values![primary, secondary];
         let (readers, shared) = (self.database.readers().clone(), self.database.shared());
-        async move { query.fetch_all(&readers).await.map_err(|error| shared.read_failed(error)) }
+        async move {
+            let rows = readers.fetch(sql, &params, Wanted::All).await;
+            let rows = rows.map_err(|error| shared.read_failed(readers.is_damage(&error), error))?;
+            rows.iter().map(|row| row.get_text("key")).collect()
+        }
     }
 }

@@ -11,6 +11,8 @@
 //! committed. A batch that can never be committed ends the writer for good ([`Database::failed`]): what would follow
 //! might rest on writes that are lost, so the process has to stop and start again from what the disk says.
 //!
+//! The URL's scheme chooses between SQLite (`sqlite/`) and Postgres (`postgres/`); nothing else tells them apart.
+//!
 //! Reads ([`Database::read`], [`Kv::read`]) have a pool of their own and never wait for the writer.
 //!
 //! This crate knows neither LDK nor the payments; the tables of the applications come with their [`MigrationSet`]s.
@@ -22,18 +24,21 @@ mod database;
 mod error;
 #[cfg(feature = "faults")]
 pub mod faults;
-mod files;
 mod generation;
 mod inspect;
 #[cfg(feature = "faults")]
 mod kill;
 mod kv;
-mod lease;
+mod link;
 mod migration;
+mod postgres;
+mod readers;
 mod row;
 mod session;
 mod sqlite;
 mod stats;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod trouble;
 mod tx;
 mod url;
@@ -46,10 +51,11 @@ pub use backup::backup;
 pub use commit::Commit;
 pub use database::Database;
 pub use error::{Failure, StorageError};
-pub use generation::{Generation, Witness, WitnessError, peek_generation};
+pub use generation::{Generation, Witness, WitnessError, accept_place, peek_generation};
 pub use inspect::{damaged_pages, inspect};
 pub use kv::Kv;
 pub use migration::{Migration, MigrationSet};
+pub use postgres::{PostgresUrl, ServerLook};
 pub use row::Row;
 pub use stats::Stats;
 pub use trouble::{Trouble, TroubleKind};

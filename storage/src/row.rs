@@ -1,43 +1,71 @@
 use sqlx::error::UnexpectedNullError;
+use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Decode, Row as _, Sqlite, Type};
+use sqlx::{Column as _, Decode, Postgres, Row as _, Sqlite, Type, TypeInfo as _};
 
 use crate::StorageError;
 
 /// One row of an answer. Columns go by their names; `get_` refuses NULL, `opt_` gives `None` for it.
-pub struct Row(SqliteRow);
+pub struct Row(Inner);
+
+enum Inner {
+    Sqlite(SqliteRow),
+    Postgres(PgRow),
+}
+
+impl From<SqliteRow> for Row {
+    fn from(row: SqliteRow) -> Self {
+        Self(Inner::Sqlite(row))
+    }
+}
+
+impl From<PgRow> for Row {
+    fn from(row: PgRow) -> Self {
+        Self(Inner::Postgres(row))
+    }
+}
+
+/// What both kinds of database have, under the same name.
+trait Shared<'r>: Decode<'r, Sqlite> + Type<Sqlite> + Decode<'r, Postgres> + Type<Postgres> {}
+
+impl<'r, T: Decode<'r, Sqlite> + Type<Sqlite> + Decode<'r, Postgres> + Type<Postgres>> Shared<'r> for T {}
 
 impl Row {
-    pub(crate) fn new(row: SqliteRow) -> Self {
-        Self(row)
-    }
-
-    fn opt<'r, T: Decode<'r, Sqlite> + Type<Sqlite>>(
-        &'r self,
-        column: &str,
-    ) -> Result<Option<T>, StorageError> {
-        self.0.try_get(column).map_err(|source| StorageError::Column { column: column.to_owned(), source })
+    fn opt<'r, T: Shared<'r>>(&'r self, column: &str) -> Result<Option<T>, StorageError> {
+        let value = match &self.0 {
+            Inner::Sqlite(row) => row.try_get(column),
+            Inner::Postgres(row) => row.try_get(column),
+        };
+        value.map_err(|source| StorageError::Column { column: column.to_owned(), source })
     }
 
     /// By way of `Option`, since sqlx itself reads an SQLite NULL as 0, an empty text or no bytes.
-    fn get<'r, T: Decode<'r, Sqlite> + Type<Sqlite>>(&'r self, column: &str) -> Result<T, StorageError> {
-        self.opt(column)?.ok_or_else(|| {
-            let source =
-                sqlx::Error::ColumnDecode { index: column.to_owned(), source: UnexpectedNullError.into() };
-            StorageError::Column { column: column.to_owned(), source }
-        })
+    fn get<'r, T: Shared<'r>>(&'r self, column: &str) -> Result<T, StorageError> {
+        self.opt(column)?.ok_or_else(|| null(column))
+    }
+
+    /// A literal in a query is no `BIGINT` to Postgres, but as wide as it needs to be.
+    fn postgres_i64(row: &PgRow, column: &str) -> Result<Option<i64>, sqlx::Error> {
+        match row.try_column(column)?.type_info().name() {
+            "INT4" => Ok(row.try_get::<Option<i32>, _>(column)?.map(i64::from)),
+            _ => row.try_get(column),
+        }
     }
 
     /// # Errors
     /// [`StorageError::Column`] if the column is missing, NULL, or no integer.
     pub fn get_i64(&self, column: &str) -> Result<i64, StorageError> {
-        self.get(column)
+        self.opt_i64(column)?.ok_or_else(|| null(column))
     }
 
     /// # Errors
     /// [`StorageError::Column`] if the column is missing or no integer.
     pub fn opt_i64(&self, column: &str) -> Result<Option<i64>, StorageError> {
-        self.opt(column)
+        match &self.0 {
+            Inner::Sqlite(_) => self.opt(column),
+            Inner::Postgres(row) => Self::postgres_i64(row, column)
+                .map_err(|source| StorageError::Column { column: column.to_owned(), source }),
+        }
     }
 
     /// # Errors
@@ -107,6 +135,11 @@ impl Row {
     pub fn opt_array<const N: usize>(&self, column: &str) -> Result<Option<[u8; N]>, StorageError> {
         self.opt::<&[u8]>(column)?.map(|bytes| array(column, bytes)).transpose()
     }
+}
+
+fn null(column: &str) -> StorageError {
+    let source = sqlx::Error::ColumnDecode { index: column.to_owned(), source: UnexpectedNullError.into() };
+    StorageError::Column { column: column.to_owned(), source }
 }
 
 fn in_range<T: TryFrom<i64>>(column: &str, n: i64) -> Result<T, StorageError> {

@@ -1,30 +1,22 @@
 //! The writer's connection, and the batch that it can do again.
 //!
 //! When SQLite cannot write it rolls back by itself, sometimes the statement, sometimes the whole transaction, depending on what
-//! failed where (<https://www.sqlite.org/lang_transaction.html#response_to_errors_within_a_transaction>). So nothing is
-//! concluded from the error: the batch is rolled back whole, and what it did is done again from a list, statement by statement,
+//! failed where (<https://www.sqlite.org/lang_transaction.html#response_to_errors_within_a_transaction>); a Postgres server that is
+//! gone takes its whole transaction along. So nothing is concluded from the error: the batch is rolled back whole, and what it did is done again from a list, statement by statement,
 //! until it goes through. Since nobody else writes, every statement changes the same rows as the first time; if one does not,
 //! or if another connection has committed meanwhile, then the answers that were computed meanwhile are worth nothing, and the
 //! process has to stop.
 
 use std::sync::Arc;
 
-use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
-use sqlx::{Connection as _, Row as _, Sqlite};
-
-use crate::files::Files;
-use crate::trouble::{Cause, Patience, TroubleKind, is_damage};
+use crate::link::{Control, Link, Standing};
+use crate::trouble::{Cause, Patience};
 use crate::writer::Shared;
-use crate::{Failure, Value};
-
-type Query = sqlx::query::Query<'static, Sqlite, SqliteArguments>;
+use crate::{Failure, Row, Value};
 
 /// The connection that writes.
 pub(crate) struct Session {
-    connection: SqliteConnection,
-    /// Only reads, and so notices whatever is committed. The writing connection's own `data_version` moves with its errors too.
-    watcher: SqliteConnection,
-    files: Files,
+    link: Link,
     shared: Arc<Shared>,
     /// What the open batch has done and is to keep.
     journal: Vec<Statement>,
@@ -65,40 +57,10 @@ pub(crate) enum Wanted {
     All,
 }
 
-impl Wanted {
-    pub(crate) async fn fetch(
-        self,
-        query: Query,
-        connection: &mut SqliteConnection,
-    ) -> Result<Vec<SqliteRow>, sqlx::Error> {
-        match self {
-            Self::First => Ok(query.fetch_optional(connection).await?.into_iter().collect()),
-            Self::All => query.fetch_all(connection).await,
-        }
-    }
-}
-
-/// The query with its parameters.
-pub(crate) fn bound(sql: &'static str, params: &[Value]) -> Query {
-    params.iter().fold(sqlx::query(sql), |query, value| match value.clone() {
-        Value::Integer(value) => query.bind(value),
-        Value::Bool(value) => query.bind(value),
-        Value::Text(value) => query.bind(value),
-        Value::Blob(value) => query.bind(value),
-    })
-}
-
 impl Session {
-    pub(crate) fn new(
-        connection: SqliteConnection,
-        watcher: SqliteConnection,
-        files: Files,
-        shared: Arc<Shared>,
-    ) -> Self {
+    pub(crate) fn new(link: Link, shared: Arc<Shared>) -> Self {
         Self {
-            connection,
-            watcher,
-            files,
+            link,
             shared,
             journal: Vec::new(),
             savepoint: None,
@@ -116,15 +78,11 @@ impl Session {
         self.journal.clear();
         self.savepoint = None;
         loop {
-            let begun = match self.look() {
-                Ok(()) => self.begin_once().await.map_err(Stumble::Query),
-                Err(stumble) => Err(stumble),
-            };
-            match begun {
+            match self.begin_once().await {
                 Ok(()) => return Ok(()),
                 Err(stumble) => {
                     let cause = self.cause(stumble)?;
-                    self.rollback().await;
+                    self.link.rollback().await;
                     self.wait(&cause).await?;
                 }
             }
@@ -134,9 +92,8 @@ impl Session {
     /// Runs a statement and gives the number of rows that it changed.
     pub(crate) async fn execute(&mut self, sql: &'static str, params: &[Value]) -> Result<u64, Obstacle> {
         loop {
-            match bound(sql, params).execute(&mut self.connection).await {
-                Ok(done) => {
-                    let rows = done.rows_affected();
+            match self.link.execute(sql, params).await {
+                Ok(rows) => {
                     if is_undone_by_rollback(sql) {
                         self.journal.push(Statement { sql, params: params.to_vec(), returned: false, rows });
                     }
@@ -153,12 +110,12 @@ impl Session {
         sql: &'static str,
         params: &[Value],
         wanted: Wanted,
-    ) -> Result<Vec<SqliteRow>, Obstacle> {
+    ) -> Result<Vec<Row>, Obstacle> {
         let reads = !is_undone_by_rollback(sql);
         // One that writes writes all its rows, whoever looks at them.
         let wanted = if reads { wanted } else { Wanted::All };
         loop {
-            match wanted.fetch(bound(sql, params), &mut self.connection).await {
+            match self.link.fetch(sql, params, wanted).await {
                 Ok(rows) => {
                     if !reads {
                         let rows = rows.len() as u64;
@@ -173,12 +130,7 @@ impl Session {
 
     /// What follows can be undone alone, and what came before cannot any more.
     pub(crate) async fn set_savepoint(&mut self) -> Result<(), Obstacle> {
-        let sql = match self.savepoint {
-            None => "SAVEPOINT application",
-            // Both in one trip to the connection's thread.
-            Some(_) => "RELEASE application; SAVEPOINT application",
-        };
-        self.control(sql).await?;
+        self.control(if self.savepoint.is_none() { Control::Set } else { Control::Renew }).await?;
         self.savepoint = Some(self.journal.len());
         Ok(())
     }
@@ -188,11 +140,11 @@ impl Session {
         if let Some(from) = self.savepoint {
             self.journal.truncate(from);
         }
-        self.control("ROLLBACK TO application").await
+        self.control(Control::Return).await
     }
 
     pub(crate) async fn release_savepoint(&mut self) -> Result<(), Obstacle> {
-        self.control("RELEASE application").await?;
+        self.control(Control::Release).await?;
         self.savepoint = None;
         Ok(())
     }
@@ -200,16 +152,13 @@ impl Session {
     /// Returns once the batch is on disk, however long that takes, or when it can never be.
     pub(crate) async fn commit(&mut self) -> Result<(), Failure> {
         loop {
-            let committed = match self.look() {
-                Ok(()) => self.commit_once().await.map_err(Stumble::Query),
-                Err(stumble) => Err(stumble),
-            };
-            match committed {
+            let stumble = match self.commit_once().await {
                 Ok(()) => break,
-                Err(stumble) => {
-                    let cause = self.cause(stumble)?;
-                    self.again(cause).await?;
-                }
+                Err(stumble) => stumble,
+            };
+            let cause = self.cause(stumble)?;
+            if self.again(cause).await? == Standing::Committed {
+                break;
             }
         }
         self.journal.clear();
@@ -219,108 +168,106 @@ impl Session {
     }
 
     pub(crate) async fn close(self) -> Result<(), sqlx::Error> {
-        self.watcher.close().await?;
-        self.connection.close().await
+        self.link.close().await
     }
 
-    async fn control(&mut self, sql: &'static str) -> Result<(), Obstacle> {
+    pub(crate) const fn is_sqlite(&self) -> bool {
+        matches!(self.link, Link::Sqlite(_))
+    }
+
+    pub(crate) fn has_table(&self) -> &'static str {
+        match &self.link {
+            Link::Sqlite(_) => crate::sqlite::HAS_TABLE,
+            Link::Postgres(_) => crate::postgres::HAS_TABLE,
+        }
+    }
+
+    pub(crate) fn into_link(self) -> Link {
+        self.link
+    }
+
+    async fn control(&mut self, control: Control) -> Result<(), Obstacle> {
         loop {
-            match sqlx::query(sql).execute(&mut self.connection).await {
-                Ok(_) => return Ok(()),
+            match self.link.control(control).await {
+                Ok(()) => return Ok(()),
                 Err(error) => self.overcome(error).await?,
             }
         }
     }
 
-    async fn begin_once(&mut self) -> Result<(), sqlx::Error> {
-        sqlx::query("BEGIN IMMEDIATE").execute(&mut self.connection).await.map(drop)
+    async fn begin_once(&mut self) -> Result<(), Stumble> {
+        self.link.look().await?;
+        Ok(self.link.begin().await?)
     }
 
-    /// Changes whenever anybody commits.
-    async fn data_version(&mut self) -> Result<i64, sqlx::Error> {
-        sqlx::query("PRAGMA data_version").fetch_one(&mut self.watcher).await?.try_get(0)
-    }
-
-    async fn commit_once(&mut self) -> Result<(), sqlx::Error> {
+    async fn commit_once(&mut self) -> Result<(), Stumble> {
+        self.link.look().await?;
         #[cfg(feature = "faults")]
         self.shared.faults.at_commit()?;
-        sqlx::query("COMMIT").execute(&mut self.connection).await.map(drop)
-    }
-
-    /// There may be nothing left to roll back.
-    async fn rollback(&mut self) {
-        if let Err(error) = sqlx::query("ROLLBACK").execute(&mut self.connection).await {
-            tracing::trace!(%error, "SQLite had rolled back by itself");
-        }
+        self.link.commit().await
     }
 
     /// After an error in the middle of the batch: `Ok` once the batch stands where it stood before the statement.
     async fn overcome(&mut self, error: sqlx::Error) -> Result<(), Obstacle> {
-        if TroubleKind::of(&error).is_none() && !is_damage(&error) {
+        if self.link.trouble(&error).is_none() && !self.link.is_damage(&error) {
             return Err(Obstacle::Refused(error));
         }
         let outcome = match self.cause(Stumble::Query(error)) {
-            Ok(cause) => self.again(cause).await,
+            Ok(cause) => self.again(cause).await.map(drop),
             Err(failure) => Err(failure),
         };
         outcome.map_err(Obstacle::Final)
     }
 
     /// Does the batch again, as far as it had come, as often as it takes.
-    async fn again(&mut self, mut cause: Cause) -> Result<(), Failure> {
+    async fn again(&mut self, mut cause: Cause) -> Result<Standing, Failure> {
         let mut version = None;
         loop {
             // At once: nobody else is kept from a lock by one who only waits.
-            self.rollback().await;
+            self.link.rollback().await;
             if version.is_none() {
-                version = self.data_version().await.ok();
+                version = self.link.version().await.ok().flatten();
             }
             self.wait(&cause).await?;
             cause = match self.replay(version).await {
-                Ok(()) => return Ok(()),
+                Ok(standing) => return Ok(standing),
                 Err(stumble) => self.cause(stumble)?,
             };
         }
     }
 
-    async fn replay(&mut self, version: Option<i64>) -> Result<(), Stumble> {
-        self.look()?;
-        self.begin_once().await?;
-        let found = self.data_version().await?;
-        if version.is_some_and(|version| version != found) {
+    async fn replay(&mut self, version: Option<i64>) -> Result<Standing, Stumble> {
+        if self.link.look().await? == Standing::Committed {
+            return Ok(Standing::Committed);
+        }
+        self.link.begin().await?;
+        let found = self.link.version().await?;
+        if version.is_some() && version != found {
             return Err(Stumble::Changed);
         }
         for position in 0..=self.journal.len() {
             if self.savepoint == Some(position) {
-                sqlx::query("SAVEPOINT application").execute(&mut self.connection).await?;
+                self.link.control(Control::Set).await?;
             }
             let Some(statement) = self.journal.get(position) else { break };
-            let query = bound(statement.sql, &statement.params);
             let rows = if statement.returned {
-                query.fetch_all(&mut self.connection).await?.len() as u64
+                self.link.fetch(statement.sql, &statement.params, Wanted::All).await?.len() as u64
             } else {
-                query.execute(&mut self.connection).await?.rows_affected()
+                self.link.execute(statement.sql, &statement.params).await?
             };
             if rows != statement.rows {
                 return Err(Stumble::Changed);
             }
         }
-        Ok(())
-    }
-
-    fn look(&mut self) -> Result<(), Stumble> {
-        self.files.check().map_err(|astray| match Cause::try_from(astray) {
-            Ok(cause) => Stumble::Wait(cause),
-            Err(failure) => Stumble::Final(failure),
-        })
+        Ok(Standing::Open)
     }
 
     /// Why to try again, or why not to.
     fn cause(&mut self, stumble: Stumble) -> Result<Cause, Failure> {
         let failure = match stumble {
             Stumble::Wait(cause) => return Ok(cause),
-            Stumble::Query(error) => match Cause::of(&error) {
-                Some(cause) => return Ok(cause),
+            Stumble::Query(error) => match self.link.trouble(&error) {
+                Some(kind) => return Ok(Cause::new(kind, error.to_string())),
                 None => error.into(),
             },
             Stumble::Changed => Failure::Changed,
@@ -348,7 +295,7 @@ impl Session {
 }
 
 /// Why an attempt at the batch has ended.
-enum Stumble {
+pub(crate) enum Stumble {
     Query(sqlx::Error),
     Wait(Cause),
     Changed,

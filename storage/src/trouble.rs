@@ -5,8 +5,6 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use crate::files::Astray;
-
 /// The first pause before a batch is tried again; each further one is twice as long.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 
@@ -29,11 +27,14 @@ pub enum TroubleKind {
     Io,
     /// Nothing has the name of the database (or of its log, or its lease) any more.
     Gone,
+    /// The database server does not answer, or refuses the connection.
+    Unreachable,
 }
 
 impl TroubleKind {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Full, Self::ReadOnly, Self::Locked, Self::Io, Self::Gone];
+    pub const ALL: [Self; 6] =
+        [Self::Full, Self::ReadOnly, Self::Locked, Self::Io, Self::Gone, Self::Unreachable];
 
     /// A short name for metrics.
     #[must_use]
@@ -44,36 +45,9 @@ impl TroubleKind {
             Self::Locked => "locked",
             Self::Io => "io",
             Self::Gone => "gone",
+            Self::Unreachable => "unreachable",
         }
     }
-
-    /// What SQLite's result code says of the database, unless it is final. <https://www.sqlite.org/rescode.html>
-    pub(crate) fn of(error: &sqlx::Error) -> Option<Self> {
-        const CHECKSUM: u32 = 10 | (32 << 8);
-        const CORRUPT_FILE_SYSTEM: u32 = 10 | (33 << 8);
-        match result_code(error)? {
-            CHECKSUM | CORRUPT_FILE_SYSTEM => None,
-            code => match code & 0xff {
-                5 | 6 => Some(Self::Locked),
-                8 => Some(Self::ReadOnly),
-                10 | 14 => Some(Self::Io),
-                13 => Some(Self::Full),
-                _ => None,
-            },
-        }
-    }
-}
-
-/// Whether the file is damaged: `SQLITE_CORRUPT`, `SQLITE_NOTADB`, a checksum that does not match.
-pub(crate) fn is_damage(error: &sqlx::Error) -> bool {
-    result_code(error).is_some_and(|code| {
-        matches!(code & 0xff, 11 | 26) || (code & 0xff == 10 && TroubleKind::of(error).is_none())
-    })
-}
-
-fn result_code(error: &sqlx::Error) -> Option<u32> {
-    let sqlx::Error::Database(error) = error else { return None };
-    error.code()?.parse().ok()
 }
 
 impl fmt::Display for TroubleKind {
@@ -84,6 +58,7 @@ impl fmt::Display for TroubleKind {
             Self::Locked => "another process has the database locked",
             Self::Io => "the disk answers with errors",
             Self::Gone => "the database's files are not where they were",
+            Self::Unreachable => "the database server cannot be reached",
         })
     }
 }
@@ -213,8 +188,8 @@ pub(crate) struct Cause {
 }
 
 impl Cause {
-    pub(crate) fn of(error: &sqlx::Error) -> Option<Self> {
-        TroubleKind::of(error).map(|kind| Self { kind, reason: error.to_string() })
+    pub(crate) fn new(kind: TroubleKind, reason: String) -> Self {
+        Self { kind, reason }
     }
 
     pub(crate) fn gone(path: &std::path::Path, source: &std::io::Error) -> Self {
@@ -225,17 +200,5 @@ impl Cause {
             std::process::id()
         );
         Self { kind: TroubleKind::Gone, reason }
-    }
-}
-
-impl TryFrom<Astray> for Cause {
-    type Error = crate::Failure;
-
-    fn try_from(astray: Astray) -> Result<Self, crate::Failure> {
-        match astray {
-            Astray::Gone { path, source } => Ok(Self::gone(&path, &source)),
-            Astray::Replaced { path } => Err(crate::Failure::Replaced { path }),
-            Astray::LeaseLost { path } => Err(crate::Failure::LeaseLost { path }),
-        }
     }
 }

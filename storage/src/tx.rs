@@ -1,10 +1,9 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Sqlite, Transaction};
-
-use crate::session::{Obstacle, Session, Wanted, bound};
+use crate::link::Link;
+use crate::readers::View;
+use crate::session::{Obstacle, Session, Wanted};
 use crate::writer::Shared;
 use crate::{Failure, Row, StorageError, Value};
 
@@ -17,8 +16,8 @@ pub struct ReadTx {
 }
 
 enum Source {
-    /// What damage to the file is told to, if the process writes to it.
-    Pool(Transaction<'static, Sqlite>, Option<Arc<Shared>>),
+    /// What damage is told to, if the process writes to the database.
+    Pool(View, Option<Arc<Shared>>),
     Writer(Box<Session>),
 }
 
@@ -43,13 +42,13 @@ enum Savepoint {
 }
 
 impl ReadTx {
-    pub(crate) fn new(transaction: Transaction<'static, Sqlite>, shared: Option<Arc<Shared>>) -> Self {
-        Self { source: Source::Pool(transaction, shared), aborted: false }
+    pub(crate) fn new(view: View, shared: Option<Arc<Shared>>) -> Self {
+        Self { source: Source::Pool(view, shared), aborted: false }
     }
 
     pub(crate) async fn end(self) -> Result<(), StorageError> {
         match self.source {
-            Source::Pool(transaction, _) => Ok(transaction.rollback().await?),
+            Source::Pool(view, _) => view.end().await,
             Source::Writer(_) => Ok(()),
         }
     }
@@ -59,12 +58,12 @@ impl ReadTx {
         sql: &'static str,
         params: &[Value],
         wanted: Wanted,
-    ) -> Result<Vec<SqliteRow>, StorageError> {
+    ) -> Result<Vec<Row>, StorageError> {
         self.usable()?;
         let rows = match &mut self.source {
-            Source::Pool(transaction, shared) => {
-                wanted.fetch(bound(sql, params), transaction).await.map_err(|error| match shared {
-                    Some(shared) => shared.read_failed(error),
+            Source::Pool(view, shared) => {
+                view.fetch(sql, params, wanted).await.map_err(|error| match shared {
+                    Some(shared) => shared.read_failed(view.is_damage(&error), error),
                     None => error.into(),
                 })
             }
@@ -83,7 +82,16 @@ impl ReadTx {
     /// # Errors
     /// [`StorageError::Query`], or [`StorageError::Aborted`] after one.
     pub async fn fetch_all(&mut self, sql: &'static str, params: &[Value]) -> Result<Vec<Row>, StorageError> {
-        Ok(self.rows(sql, params, Wanted::All).await?.into_iter().map(Row::new).collect())
+        self.rows(sql, params, Wanted::All).await
+    }
+
+    /// Whether there is a table of this name.
+    pub(crate) async fn has_table(&mut self, name: &str) -> Result<bool, StorageError> {
+        let sql = match &self.source {
+            Source::Pool(view, _) => view.has_table(),
+            Source::Writer(session) => session.has_table(),
+        };
+        Ok(self.fetch_optional(sql, &[name.into()]).await?.is_some())
     }
 
     /// The first row, if there is one.
@@ -95,7 +103,7 @@ impl ReadTx {
         sql: &'static str,
         params: &[Value],
     ) -> Result<Option<Row>, StorageError> {
-        Ok(self.rows(sql, params, Wanted::First).await?.into_iter().next().map(Row::new))
+        Ok(self.rows(sql, params, Wanted::First).await?.into_iter().next())
     }
 
     /// The first row.
@@ -133,14 +141,23 @@ impl Tx {
         self.transaction.usable()?;
         let done = match &mut self.transaction.source {
             Source::Writer(session) => session.execute(sql, params).await,
-            Source::Pool(transaction, _) => bound(sql, params)
-                .execute(&mut **transaction)
-                .await
-                .map(|done| done.rows_affected())
-                .map_err(Obstacle::Refused),
+            Source::Pool(view, _) => view.execute(sql, params).await.map_err(Obstacle::Refused),
         };
         self.transaction.aborted |= done.is_err();
         Ok(done?)
+    }
+
+    /// Writes zeros over what is deleted from now on, or does not any more. SQLite does as it is told; Postgres keeps what is
+    /// deleted until it vacuums.
+    ///
+    /// # Errors
+    /// [`StorageError::Query`], or [`StorageError::Aborted`] after one.
+    pub async fn erase_deleted(&mut self, erase: bool) -> Result<(), StorageError> {
+        let sql = if erase { "PRAGMA secure_delete = ON" } else { "PRAGMA secure_delete = OFF" };
+        match self.session().is_some_and(|session| session.is_sqlite()) {
+            true => self.fetch_all(sql, &[]).await.map(drop),
+            false => Ok(()),
+        }
     }
 
     pub(crate) fn is_aborted(&self) -> bool {
@@ -220,6 +237,14 @@ impl Tx {
         match self.transaction.source {
             Source::Writer(session) => session.close().await,
             Source::Pool(..) => Ok(()),
+        }
+    }
+
+    /// The connection of a writer that has failed.
+    pub(crate) fn into_link(self) -> Option<Link> {
+        match self.transaction.source {
+            Source::Writer(session) => Some(session.into_link()),
+            Source::Pool(..) => None,
         }
     }
 

@@ -11,10 +11,10 @@ use tokio::sync::{mpsc, watch};
 use job::{Answer, Verdict};
 pub(crate) use job::{AppTransaction, Job, KvKey};
 
-use crate::lease::Lease;
+use crate::link::Link;
 use crate::stats::Counters;
-use crate::trouble::{TroubleState, is_damage};
-use crate::{Failure, Stats, StorageError, Tx};
+use crate::trouble::TroubleState;
+use crate::{Failure, Stats, StorageError, Tx, postgres, sqlite};
 
 /// A batch ends at either bound; what is queued beyond goes into the next one.
 const BATCH_JOBS_MAX: usize = 1024;
@@ -25,6 +25,21 @@ const BEHIND_MAX: Duration = Duration::from_millis(10);
 
 /// After this long in one transaction a log line names it.
 const SLOW: Duration = Duration::from_secs(5);
+
+/// The right to use a database, alone.
+pub(crate) enum Lease {
+    Sqlite(#[expect(dead_code, reason = "held, never looked at")] sqlite::Lease),
+    Postgres(postgres::Lease),
+}
+
+impl Lease {
+    /// A writer that has failed writes no more, but its process still acts on the network.
+    fn keep(&self, link: Option<Link>) {
+        if let (Self::Postgres(lease), Some(Link::Postgres(link))) = (self, link) {
+            lease.keep(link.into_connection());
+        }
+    }
+}
 
 #[derive(Default)]
 pub(crate) struct Shared {
@@ -44,9 +59,9 @@ pub(crate) enum State {
 }
 
 impl Shared {
-    /// What a reader's error means. A damaged file is damaged for everybody: the process has to stop, whoever came upon it.
-    pub(crate) fn read_failed(&self, error: sqlx::Error) -> StorageError {
-        if !is_damage(&error) {
+    /// What a reader's error means. A damaged database is damaged for everybody: the process has to stop, whoever came upon it.
+    pub(crate) fn read_failed(&self, is_damage: bool, error: sqlx::Error) -> StorageError {
+        if !is_damage {
             return error.into();
         }
         let failure = Failure::from(error);
@@ -90,6 +105,8 @@ pub(crate) fn spawn(tx: Tx, queue: mpsc::UnboundedReceiver<Job>, shared: Arc<Sha
             }
             drop(lease);
             ended.0.state.send_replace(State::Closed);
+        } else {
+            lease.keep(writer.tx.into_link());
         }
     });
 }

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use node::SeedError;
+use storage::StorageError;
 
 use super::CliError;
 use super::init::InitError;
@@ -32,7 +33,9 @@ pub(super) fn code(error: &CliError) -> ExitCode {
         )
         | CliError::Init(InitError::Exists { .. } | InitError::Config(_))
         | CliError::NoPid => ExitCode::from(USAGE),
-        CliError::Server(ServerError::Guard(_)) => ExitCode::from(STALE),
+        CliError::Server(ServerError::Guard(_) | ServerError::Storage(StorageError::Moved { .. })) => {
+            ExitCode::from(STALE)
+        }
         CliError::DatabaseFailed(_) => ExitCode::from(DATABASE_FAILED),
         _ => ExitCode::FAILURE,
     }
@@ -50,6 +53,9 @@ mod tests {
         assert_eq!(format!("{:?}", code(&wrong)), format!("{:?}", ExitCode::from(2)));
         let failure = CliError::DatabaseFailed(storage::Failure::TornDown);
         assert_eq!(format!("{:?}", code(&failure)), format!("{:?}", ExitCode::from(70)));
+        let moved = StorageError::Moved { known: String::new(), found: String::new() };
+        let moved = CliError::Server(ServerError::Storage(moved));
+        assert_eq!(format!("{:?}", code(&moved)), format!("{:?}", ExitCode::from(78)));
         let refused = CliError::Refused { detail: String::new() };
         assert_eq!(format!("{:?}", code(&refused)), format!("{:?}", ExitCode::FAILURE));
     }

@@ -125,8 +125,10 @@ fn chain(settings: &mut Settings, network: Network) -> ChainLimits {
 
 /// A relative path is one in the data directory, wherever the server is started from.
 fn database(settings: &mut Settings, data_dir: &Path) -> DatabaseUrl {
-    let DatabaseUrl::Sqlite(path) = settings.or("database.url", DatabaseUrl::Sqlite(DATABASE_FILE.into()));
-    DatabaseUrl::Sqlite(data_dir.join(path))
+    match settings.or("database.url", DatabaseUrl::Sqlite(DATABASE_FILE.into())) {
+        DatabaseUrl::Sqlite(path) => DatabaseUrl::Sqlite(data_dir.join(path)),
+        url @ DatabaseUrl::Postgres(_) => url,
+    }
 }
 
 fn database_witness(settings: &mut Settings, data_dir: &Path) -> Option<PathBuf> {

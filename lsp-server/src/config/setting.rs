@@ -127,7 +127,7 @@ impl Setting for Vec<SocketAddr> {
 }
 
 impl Setting for DatabaseUrl {
-    const EXPECTED: &'static str = "a database URL, such as \"sqlite:/var/lib/lsp/lsp.sqlite\"";
+    const EXPECTED: &'static str = "a database URL, such as \"sqlite:/var/lib/lsp/lsp.sqlite\" or \"postgres://USER:PASSWORD@HOST/DATABASE\"";
 
     fn from_text(text: &str) -> Option<Self> {
         text.parse().ok()

@@ -274,3 +274,21 @@ fn plain_http_is_for_loopback_unless_somebody_says_otherwise() {
     assert_eq!(tls.certificate, Path::new("/d/a.pem"));
     assert_eq!(tls.key, Path::new("/b.pem"));
 }
+
+#[test]
+fn a_postgres_database_is_named_without_its_password() {
+    let set = |url| [("LSP__DATABASE__URL", url)];
+    let config =
+        parse(MINIMAL, &set("postgres://lsp:s3cret@db.example.com/lsp?sslmode=verify-full")).unwrap();
+    assert_eq!(config.database.to_string(), "postgres://lsp@db.example.com:5432/lsp");
+    assert!(!format!("{config:?}").contains("s3cret"));
+    for wrong in [
+        "postgres://lsp:s3cret@db.example.com",
+        "postgres://lsp:s3cret@db:port/lsp",
+        "mysql://lsp:s3cret@db/lsp",
+    ] {
+        let mistakes = mistakes(MINIMAL, &set(wrong)).join(" ");
+        assert!(mistakes.starts_with("LSP__DATABASE__URL: expected a database URL"), "{mistakes}");
+        assert!(!mistakes.contains("s3cret"));
+    }
+}

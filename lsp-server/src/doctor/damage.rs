@@ -10,13 +10,16 @@ use crate::error::with_causes;
 const PAGES: &str = "database pages";
 const ROWS: &str = "database rows";
 
-/// Reads all of the file, whether a server has it open or not.
+/// Reads all of the file, whether a server has it open or not. The pages of a Postgres server are its own affair.
 pub(super) async fn examine(config: &Config) -> Vec<Check> {
-    let DatabaseUrl::Sqlite(path) = &config.database;
+    let path = match &config.database {
+        DatabaseUrl::Sqlite(path) => path,
+        DatabaseUrl::Postgres(_) => return vec![rows(config).await],
+    };
     if !path.exists() {
         return vec![Check::skipped(ROWS, "there is no database yet")];
     }
-    let pages = match storage::damaged_pages(&config.database).await {
+    let pages = match storage::damaged_pages(path).await {
         Ok(found) if found.is_empty() => Check::ok(PAGES, "the file is whole"),
         Ok(found) => damaged_file(found.join("; ")),
         Err(error) => return vec![damaged_file(with_causes(&error))],

@@ -97,9 +97,8 @@ pub(super) fn seed(config: &Config) -> Check {
     }
 }
 
-pub(super) fn database(config: &Config, running: Running) -> Check {
+pub(super) fn database(path: &Path, running: Running) -> Check {
     const NAME: &str = "database";
-    let DatabaseUrl::Sqlite(path) = &config.database;
     match look_at_database(path) {
         Ok(Some(bytes)) => {
             let found = format!("{}, {} MiB", path.display(), bytes.div_ceil(MIB));
@@ -139,8 +138,11 @@ pub(super) fn database(config: &Config, running: Running) -> Check {
 
 pub(super) fn disk_space(config: &Config) -> Check {
     const NAME: &str = "disk space";
-    let DatabaseUrl::Sqlite(path) = &config.database;
-    let folder: PathBuf = path.parent().map_or_else(|| config.data_dir.clone(), Path::to_owned);
+    let database = match &config.database {
+        DatabaseUrl::Sqlite(path) => path.parent(),
+        DatabaseUrl::Postgres(_) => None,
+    };
+    let folder: PathBuf = database.map_or_else(|| config.data_dir.clone(), Path::to_owned);
     match rustix::fs::statvfs(&folder) {
         Ok(disk) => disk_verdict(NAME, disk.f_bavail.saturating_mul(disk.f_frsize)),
         Err(error) => Check::skipped(NAME, format!("{} cannot be asked: {error}", folder.display())),
@@ -226,16 +228,18 @@ mod tests {
     async fn a_database_is_new_free_or_in_use() {
         let dir = tempfile::tempdir().unwrap();
         let config = config(dir.path());
-        let fresh = database(&config, Running::No);
+        let DatabaseUrl::Sqlite(path) = &config.database else { panic!("it is a file") };
+        let database = |running| super::database(path, running);
+        let fresh = database(Running::No);
         assert_eq!(fresh.verdict, Verdict::Ok, "{fresh:?}");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "looking changes nothing");
 
         let db = Database::open(&config.database, &[]).await.unwrap();
-        assert_eq!(database(&config, Running::Yes).verdict, Verdict::Ok);
-        let taken = database(&config, Running::No);
+        assert_eq!(database(Running::Yes).verdict, Verdict::Ok);
+        let taken = database(Running::No);
         assert!(taken.verdict == Verdict::Failed && taken.found.contains("in use"), "{taken:?}");
         db.close().await;
-        let free = database(&config, Running::No);
+        let free = database(Running::No);
         assert!(free.verdict == Verdict::Ok && free.found.contains("free"), "{free:?}");
         Database::open(&config.database, &[]).await.unwrap().close().await;
     }
@@ -243,9 +247,9 @@ mod tests {
     #[test]
     fn another_file_is_no_database() {
         let dir = tempfile::tempdir().unwrap();
-        let config = config(dir.path());
-        fs::write(dir.path().join("lsp.sqlite"), "some other file that is long enough").unwrap();
-        let check = database(&config, Running::No);
+        let path = dir.path().join("lsp.sqlite");
+        fs::write(&path, "some other file that is long enough").unwrap();
+        let check = database(&path, Running::No);
         assert!(check.verdict == Verdict::Failed && check.found.contains("no SQLite"), "{check:?}");
     }
 

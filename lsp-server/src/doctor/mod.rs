@@ -4,6 +4,7 @@ mod bitcoind;
 mod damage;
 mod files;
 mod ports;
+mod postgres;
 mod push;
 mod settings;
 mod witness;
@@ -12,6 +13,7 @@ use std::path::Path;
 
 use protocol::api::admin::NodeInfo;
 use serde::Serialize;
+use storage::DatabaseUrl;
 use tokio::net::UnixStream;
 
 use crate::cli::client::AdminClient;
@@ -93,7 +95,10 @@ pub async fn examine(data_dir: &Path, clock: &dyn Clock) -> Vec<Check> {
     checks.push(files::config_file(data_dir));
     checks.push(files::seed(&config));
     checks.push(files::token_key(&config));
-    checks.push(files::database(&config, running));
+    match &config.database {
+        DatabaseUrl::Sqlite(path) => checks.push(files::database(path, running)),
+        DatabaseUrl::Postgres(url) => checks.extend(postgres::examine(url, running).await),
+    }
     checks.push(witness::examine(&config).await);
     checks.extend(damage::examine(&config).await);
     checks.push(files::disk_space(&config));

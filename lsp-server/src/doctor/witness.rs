@@ -10,8 +10,11 @@ use crate::guard::Guard;
 const NAME: &str = "generation";
 
 pub(super) async fn examine(config: &Config) -> Check {
-    let DatabaseUrl::Sqlite(path) = &config.database;
-    let found = if path.exists() {
+    let may_be_read = match &config.database {
+        DatabaseUrl::Sqlite(path) => path.exists(),
+        DatabaseUrl::Postgres(_) => true,
+    };
+    let found = if may_be_read {
         match storage::peek_generation(&config.database).await {
             Ok(found) => found,
             Err(error) => {

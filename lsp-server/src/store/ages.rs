@@ -36,9 +36,9 @@ const QUERIES: [(&str, &str); 6] = [
         concat!(
             "SELECT state, COUNT(*) AS n, MIN(",
             readable_time!("updated_at"),
-            ") AS since, COALESCE(SUM(",
+            ") AS since, CAST(COALESCE(SUM(",
             readable_amount!("inbound_amount_msat"),
-            "), 0) AS msat \
+            "), 0) AS BIGINT) AS msat \
          FROM hold_part WHERE state IN ('held', 'releasing', 'claimed', 'failing', 'failed_back') GROUP BY state"
         ),
     ),

@@ -2,6 +2,9 @@
 //!
 //! Whoever reads many rows leaves such a one out (`readable`), so that it harms nobody else; [`look`] goes through the tables and
 //! finds all of them. No text here repeats a stored value but the ids of rows.
+//!
+//! A column of SQLite's takes a value of any type; one of Postgres' holds its own type or the row is refused. So what is looked at is
+//! the same for both, in Rust, and on Postgres a value of a wrong type is never found: there it cannot be.
 
 #[cfg(test)]
 mod tests;

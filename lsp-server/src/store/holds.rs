@@ -288,9 +288,9 @@ pub async fn usage(tx: &mut ReadTx, payer: PublicKey) -> Result<PayerUsage, Stor
     let row = tx
         .fetch_one(
             concat!(
-                "SELECT COUNT(DISTINCT h.id) AS holds, COUNT(p.intercept_id) AS held_htlcs, COALESCE(SUM(",
+                "SELECT COUNT(DISTINCT h.id) AS holds, COUNT(p.intercept_id) AS held_htlcs, CAST(COALESCE(SUM(",
                 readable_amount!("p.inbound_amount_msat"),
-                "), 0) AS held_msat \
+                "), 0) AS BIGINT) AS held_msat \
              FROM hold h LEFT JOIN hold_part p ON p.hold_id = h.id AND p.state = 'held' \
              WHERE h.payer = $1 AND h.state IN ('waiting', 'unblocked', 'failing')"
             ),

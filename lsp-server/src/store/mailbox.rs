@@ -23,7 +23,7 @@ const COUNTED_BYTES_MAX: i64 = 65_535;
 /// The bytes of messages as a sum takes them: what no version wrote counts nothing.
 macro_rules! summed_bytes {
     () => {
-        "COALESCE(SUM(CASE WHEN message_bytes BETWEEN 0 AND 65535 THEN message_bytes ELSE 0 END), 0)"
+        "CAST(COALESCE(SUM(CASE WHEN message_bytes BETWEEN 0 AND 65535 THEN message_bytes ELSE 0 END), 0) AS BIGINT)"
     };
 }
 

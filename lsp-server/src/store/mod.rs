@@ -13,69 +13,22 @@ pub mod retention;
 pub mod token_keys;
 pub mod wakes;
 
-use storage::{Migration, MigrationSet};
+use storage::MigrationSet;
 
 /// The server's tables, applied in order.
-pub const MIGRATIONS: MigrationSet = MigrationSet {
-    name: "server",
-    sqlite: &[
-        Migration {
-            version: 1,
-            name: "holds",
-            sql: include_str!("../../../migrations/sqlite/server/0001_holds.sql"),
-        },
-        Migration {
-            version: 2,
-            name: "mailbox",
-            sql: include_str!("../../../migrations/sqlite/server/0002_mailbox.sql"),
-        },
-        Migration {
-            version: 3,
-            name: "devices",
-            sql: include_str!("../../../migrations/sqlite/server/0003_devices.sql"),
-        },
-        Migration {
-            version: 4,
-            name: "wakes",
-            sql: include_str!("../../../migrations/sqlite/server/0004_wakes.sql"),
-        },
-        Migration {
-            version: 5,
-            name: "time",
-            sql: include_str!("../../../migrations/sqlite/server/0005_time.sql"),
-        },
-        Migration {
-            version: 6,
-            name: "wake_ledger",
-            sql: include_str!("../../../migrations/sqlite/server/0006_wake_ledger.sql"),
-        },
-        Migration {
-            version: 7,
-            name: "device_test",
-            sql: include_str!("../../../migrations/sqlite/server/0007_device_test.sql"),
-        },
-        Migration {
-            version: 8,
-            name: "limits",
-            sql: include_str!("../../../migrations/sqlite/server/0008_limits.sql"),
-        },
-        Migration {
-            version: 9,
-            name: "device_push",
-            sql: include_str!("../../../migrations/sqlite/server/0009_device_push.sql"),
-        },
-        Migration {
-            version: 10,
-            name: "sealed_tokens",
-            sql: include_str!("../../../migrations/sqlite/server/0010_sealed_tokens.sql"),
-        },
-        Migration {
-            version: 11,
-            name: "notifications",
-            sql: include_str!("../../../migrations/sqlite/server/0011_notifications.sql"),
-        },
-    ],
-};
+pub const MIGRATIONS: MigrationSet = storage::migration_set!("server":
+    "0001_holds",
+    "0002_mailbox",
+    "0003_devices",
+    "0004_wakes",
+    "0005_time",
+    "0006_wake_ledger",
+    "0007_device_test",
+    "0008_limits",
+    "0009_device_push",
+    "0010_sealed_tokens",
+    "0011_notifications",
+);
 
 /// A row that does not make sense. Fail closed: act on none of it.
 #[derive(Debug, thiserror::Error)]

@@ -125,9 +125,9 @@ pub async fn held_in_all(tx: &mut ReadTx) -> Result<HeldUsage, StorageError> {
     let row = tx
         .fetch_one(
             concat!(
-                "SELECT COUNT(*) AS htlcs, COALESCE(SUM(",
+                "SELECT COUNT(*) AS htlcs, CAST(COALESCE(SUM(",
                 readable_amount!("inbound_amount_msat"),
-                "), 0) AS msat FROM hold_part WHERE state = 'held'"
+                "), 0) AS BIGINT) AS msat FROM hold_part WHERE state = 'held'"
             ),
             &[],
         )

@@ -101,15 +101,6 @@ pub async fn has_plain(tx: &mut ReadTx) -> Result<bool, StorageError> {
     Ok(tx.fetch_optional(sql, &[]).await?.is_some())
 }
 
-/// SQLite writes zeros over what is deleted on this connection, or not. Only SQLite ever had tokens in plain.
-///
-/// # Errors
-/// When the database fails.
-pub async fn erase_deleted(tx: &mut Tx, erase: bool) -> Result<(), StorageError> {
-    let sql = if erase { "PRAGMA secure_delete = ON" } else { "PRAGMA secure_delete = OFF" };
-    tx.fetch_all(sql, &[]).await.map(drop)
-}
-
 /// The next devices, by their ids, that are to be sealed with the current key: at most `limit`. Damaged ones stay as they are.
 ///
 /// # Errors

@@ -56,7 +56,7 @@ pub async fn adopt(
 }
 
 async fn erase_deleted(database: &Database, erase: bool) -> Result<(), StorageError> {
-    database.submit("erase_deleted", move |tx| Box::pin(token_keys::erase_deleted(tx, erase))).await
+    database.submit("erase_deleted", move |tx| Box::pin(tx.erase_deleted(erase))).await
 }
 
 async fn seal_all(database: &Database, keys: &TokenKeys, adopted: &mut Adopted) -> Result<(), StoreError> {

@@ -3,12 +3,36 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use protocol::wake::WakeReason;
+use storage::testing::Scratch;
 use storage::{StorageError, values};
 
 use super::*;
 use crate::store::wakes::{LEASE_SECONDS, NewWake};
 use crate::testing::{FakeNode, Receiver, START, TestClock, TestDatabase, gateway, public, token_keys};
 use dispatcher::InFlight;
+
+storage::on_both!(
+    strangers_cannot_use_up_the_wakes_of_own_payments,
+    two_workers_of_one_outbox_push_each_wake_once,
+    a_wake_is_pushed_by_the_schedule_until_it_expires,
+    a_phone_that_comes_ends_what_it_need_not_be_woken_for,
+    a_settlement_is_over_only_when_it_is_ended,
+    nobody_is_pushed_who_is_here,
+    a_reason_that_comes_again_is_one_wake,
+    a_reason_that_comes_again_during_a_push_is_not_forgotten,
+    an_expired_wake_leaves_its_place,
+    a_push_that_a_crash_cut_off_is_sent_again_after_its_lease,
+    a_push_that_a_crash_cut_off_is_sent_again_as_soon_as_the_next_process_starts,
+    a_push_that_ends_after_the_phone_came_changes_no_schedule,
+    a_dead_token_is_forgotten_and_a_new_device_gets_what_waits,
+    a_provider_that_asks_for_a_pause_gets_it,
+    each_device_of_a_node_is_pushed,
+    a_phone_is_woken_for_so_many_strangers_at_once_and_what_told_nothing_is_forgotten,
+    wakes_with_one_reason_keep_their_distance,
+    ensuring_hurries_nothing,
+    a_row_that_makes_no_sense_stops_nothing_else,
+    the_task_pushes_at_a_nudge_and_stops_with_the_database,
+);
 
 const PHONE: u8 = 1;
 const HOUR: u64 = 3_600;
@@ -23,12 +47,8 @@ struct Stage {
 }
 
 impl Stage {
-    async fn new() -> Self {
-        Self::with_limits(WakeLimits::default()).await
-    }
-
-    async fn with_limits(limits: WakeLimits) -> Self {
-        let (db, node, clock) = (TestDatabase::new().await, FakeNode::new(), TestClock::new());
+    async fn with_limits(scratch: Scratch, limits: WakeLimits) -> Self {
+        let (db, node, clock) = (TestDatabase::on(scratch).await, FakeNode::new(), TestClock::new());
         let gateways: Vec<Arc<dyn PushGateway>> = vec![gateway(true)];
         let waker = Waker::with_limits(
             db.database.clone(),
@@ -42,8 +62,8 @@ impl Stage {
     }
 
     /// With the phone's device registered.
-    async fn with_phone() -> Self {
-        let stage = Self::new().await;
+    async fn with_phone(scratch: Scratch) -> Self {
+        let stage = Self::with_limits(scratch, WakeLimits::default()).await;
         stage.db.register(PHONE, &stage.receiver.url()).await;
         stage
     }
@@ -105,9 +125,8 @@ impl Stage {
     }
 }
 
-#[tokio::test]
-async fn a_wake_is_pushed_by_the_schedule_until_it_expires() {
-    let stage = Stage::with_phone().await;
+async fn a_wake_is_pushed_by_the_schedule_until_it_expires(scratch: Scratch) {
+    let stage = Stage::with_phone(scratch).await;
     stage.open(stage.wake(WakeReason::PaymentSettled, 1, 100)).await;
     assert_eq!(stage.dispatch().await, 1);
     assert_eq!(stage.dispatch().await, 1, "not due again yet");
@@ -130,16 +149,15 @@ async fn a_wake_is_pushed_by_the_schedule_until_it_expires() {
     assert_eq!(stage.rows("SELECT COUNT(*) AS n FROM wake_attempt").await, 0, "and its attempts with it");
 }
 
-#[tokio::test]
-async fn a_phone_that_comes_ends_what_it_need_not_be_woken_for() {
-    let stage = Stage::with_phone().await;
+async fn a_phone_that_comes_ends_what_it_need_not_be_woken_for(scratch: Scratch) {
+    let stage = Stage::with_phone(scratch).await;
     stage.open(stage.wake(WakeReason::OnionMessage, 0, HOUR)).await;
     stage.open(stage.wake(WakeReason::PaymentIncoming, 1, HOUR)).await;
     assert_eq!(stage.dispatch().await, 2);
     stage.clock.advance(3);
     assert_eq!(stage.acknowledge().await, Some(3));
     assert_eq!(stage.dispatch_after(HOUR / 2).await, 2);
-    let latency = "SELECT SUM(connected_after_seconds) AS n FROM wake_attempt";
+    let latency = "SELECT CAST(SUM(connected_after_seconds) AS BIGINT) AS n FROM wake_attempt";
     assert_eq!(stage.rows(latency).await, 6);
     assert_eq!(stage.acknowledge().await, None, "nothing is open");
 
@@ -149,9 +167,8 @@ async fn a_phone_that_comes_ends_what_it_need_not_be_woken_for() {
     assert_ne!(pushes[0]["id"], pushes[2]["id"]);
 }
 
-#[tokio::test]
-async fn a_settlement_is_over_only_when_it_is_ended() {
-    let stage = Stage::with_phone().await;
+async fn a_settlement_is_over_only_when_it_is_ended(scratch: Scratch) {
+    let stage = Stage::with_phone(scratch).await;
     stage.open(stage.wake(WakeReason::PaymentSettled, 1, HOUR)).await;
     assert_eq!(stage.dispatch().await, 1);
     assert_eq!(stage.acknowledge().await, Some(0));
@@ -165,9 +182,8 @@ async fn a_settlement_is_over_only_when_it_is_ended() {
     assert_eq!(stage.dispatch_after(HOUR / 2).await, 3);
 }
 
-#[tokio::test]
-async fn nobody_is_pushed_who_is_here() {
-    let stage = Stage::with_phone().await;
+async fn nobody_is_pushed_who_is_here(scratch: Scratch) {
+    let stage = Stage::with_phone(scratch).await;
     stage.node.connect(PHONE);
     stage.open(stage.wake(WakeReason::PaymentFailed, 1, HOUR)).await;
     assert_eq!(stage.dispatch().await, 0);
@@ -177,9 +193,8 @@ async fn nobody_is_pushed_who_is_here() {
     assert_eq!(stage.rows("SELECT attempts AS n FROM wake").await, 1);
 }
 
-#[tokio::test]
-async fn a_reason_that_comes_again_is_one_wake() {
-    let stage = Stage::with_phone().await;
+async fn a_reason_that_comes_again_is_one_wake(scratch: Scratch) {
+    let stage = Stage::with_phone(scratch).await;
     stage.open(stage.wake(WakeReason::PaymentSettled, 1, HOUR)).await;
     assert_eq!(stage.dispatch().await, 1);
     for (step, seconds) in [5, 15, 30, 60, 120].into_iter().enumerate() {
@@ -195,9 +210,8 @@ async fn a_reason_that_comes_again_is_one_wake() {
     assert_eq!(stage.dispatch_after(1).await, 7, "and its next attempt came sooner than ten minutes later");
 }
 
-#[tokio::test]
-async fn a_reason_that_comes_again_during_a_push_is_not_forgotten() {
-    let stage = Stage::with_phone().await;
+async fn a_reason_that_comes_again_during_a_push_is_not_forgotten(scratch: Scratch) {
+    let stage = Stage::with_phone(scratch).await;
     stage.open(stage.wake(WakeReason::PaymentSettled, 1, HOUR)).await;
     for seconds in [0, 5, 15, 30, 60] {
         stage.dispatch_after(seconds).await;
@@ -211,9 +225,8 @@ async fn a_reason_that_comes_again_during_a_push_is_not_forgotten() {
     assert_eq!(stage.rows(due).await, i64::try_from(stage.clock.now_unix() + 30).unwrap());
 }
 
-#[tokio::test]
-async fn an_expired_wake_leaves_its_place() {
-    let stage = Stage::with_phone().await;
+async fn an_expired_wake_leaves_its_place(scratch: Scratch) {
+    let stage = Stage::with_phone(scratch).await;
     stage.open(stage.wake(WakeReason::PaymentSettled, 1, 20)).await;
     assert_eq!(stage.dispatch().await, 1);
     stage.clock.advance(20);
@@ -223,9 +236,8 @@ async fn an_expired_wake_leaves_its_place() {
     assert_ne!(pushes[0]["id"], pushes[1]["id"]);
 }
 
-#[tokio::test]
-async fn a_push_that_a_crash_cut_off_is_sent_again_after_its_lease() {
-    let stage = Stage::with_phone().await;
+async fn a_push_that_a_crash_cut_off_is_sent_again_after_its_lease(scratch: Scratch) {
+    let stage = Stage::with_phone(scratch).await;
     stage.open(stage.wake(WakeReason::PaymentIncoming, 1, 60)).await;
     let mut cut_off = InFlight::new();
     assert!(stage.waker.claim_due(START, 8, &mut cut_off).await.unwrap());
@@ -236,9 +248,8 @@ async fn a_push_that_a_crash_cut_off_is_sent_again_after_its_lease() {
     assert_eq!(stage.rows(open_ended).await, 1, "what became of the first nobody knows");
 }
 
-#[tokio::test]
-async fn a_push_that_a_crash_cut_off_is_sent_again_as_soon_as_the_next_process_starts() {
-    let stage = Stage::with_phone().await;
+async fn a_push_that_a_crash_cut_off_is_sent_again_as_soon_as_the_next_process_starts(scratch: Scratch) {
+    let stage = Stage::with_phone(scratch).await;
     stage.open(stage.wake(WakeReason::PaymentIncoming, 1, 60)).await;
     let mut cut_off = InFlight::new();
     assert!(stage.waker.claim_due(START, 8, &mut cut_off).await.unwrap());
@@ -251,9 +262,8 @@ async fn a_push_that_a_crash_cut_off_is_sent_again_as_soon_as_the_next_process_s
     assert_eq!(stage.dispatch_after(1).await, 1);
 }
 
-#[tokio::test]
-async fn a_push_that_ends_after_the_phone_came_changes_no_schedule() {
-    let stage = Stage::with_phone().await;
+async fn a_push_that_ends_after_the_phone_came_changes_no_schedule(scratch: Scratch) {
+    let stage = Stage::with_phone(scratch).await;
     stage.open(stage.wake(WakeReason::PaymentSettled, 1, HOUR)).await;
     let mut in_flight = InFlight::new();
     stage.waker.claim_due(START, 8, &mut in_flight).await.unwrap();
@@ -262,9 +272,8 @@ async fn a_push_that_ends_after_the_phone_came_changes_no_schedule() {
     assert_eq!(stage.rows("SELECT due_at AS n FROM wake").await, i64::try_from(START + 60).unwrap());
 }
 
-#[tokio::test]
-async fn a_dead_token_is_forgotten_and_a_new_device_gets_what_waits() {
-    let stage = Stage::with_phone().await;
+async fn a_dead_token_is_forgotten_and_a_new_device_gets_what_waits(scratch: Scratch) {
+    let stage = Stage::with_phone(scratch).await;
     stage.receiver.answers(StatusCode::GONE, None);
     stage.open(stage.wake(WakeReason::PaymentSettled, 1, HOUR)).await;
     assert_eq!(stage.dispatch().await, 1);
@@ -282,9 +291,8 @@ async fn a_dead_token_is_forgotten_and_a_new_device_gets_what_waits() {
     assert_eq!(stage.dispatch().await, 2);
 }
 
-#[tokio::test]
-async fn a_provider_that_asks_for_a_pause_gets_it() {
-    let stage = Stage::with_phone().await;
+async fn a_provider_that_asks_for_a_pause_gets_it(scratch: Scratch) {
+    let stage = Stage::with_phone(scratch).await;
     stage.receiver.answers(StatusCode::SERVICE_UNAVAILABLE, Some("40"));
     stage.open(stage.wake(WakeReason::PaymentSettled, 1, HOUR)).await;
     assert_eq!(stage.dispatch().await, 1);
@@ -295,9 +303,8 @@ async fn a_provider_that_asks_for_a_pause_gets_it() {
     assert_eq!(stage.rows(why).await, 1);
 }
 
-#[tokio::test]
-async fn each_device_of_a_node_is_pushed() {
-    let stage = Stage::with_phone().await;
+async fn each_device_of_a_node_is_pushed(scratch: Scratch) {
+    let stage = Stage::with_phone(scratch).await;
     let tablet = Receiver::start().await;
     stage.db.register(PHONE, &tablet.url()).await;
     stage.receiver.answers(StatusCode::NOT_FOUND, None);
@@ -308,15 +315,14 @@ async fn each_device_of_a_node_is_pushed() {
     assert_eq!((stage.receiver.pushes().len(), tablet.pushes().len()), (1, 2), "the other one lives on");
 }
 
-#[tokio::test]
-async fn strangers_cannot_use_up_the_wakes_of_own_payments() {
+async fn strangers_cannot_use_up_the_wakes_of_own_payments(scratch: Scratch) {
     let limits = WakeLimits {
         stranger_pushes_per_hour_max: 3,
         own_pushes_per_hour_max: 2,
         cooldown_seconds: 0,
         ..WakeLimits::default()
     };
-    let stage = Stage::with_limits(limits).await;
+    let stage = Stage::with_limits(scratch, limits).await;
     stage.db.register(PHONE, &stage.receiver.url()).await;
     for group in 0..10 {
         stage.open(stage.wake(WakeReason::PaymentIncoming, group, 2 * HOUR)).await;
@@ -333,9 +339,8 @@ async fn strangers_cannot_use_up_the_wakes_of_own_payments() {
     assert!(stage.dispatch_after(HOUR).await > 8, "another hour, another budget");
 }
 
-#[tokio::test]
-async fn a_phone_is_woken_for_so_many_strangers_at_once_and_what_told_nothing_is_forgotten() {
-    let stage = Stage::with_phone().await;
+async fn a_phone_is_woken_for_so_many_strangers_at_once_and_what_told_nothing_is_forgotten(scratch: Scratch) {
+    let stage = Stage::with_phone(scratch).await;
     let open = |wake: NewWake| {
         stage.db.database.submit("test_open_within", move |tx| {
             Box::pin(async move { wakes::open_within(tx, &wake, 2).await })
@@ -363,9 +368,8 @@ async fn a_phone_is_woken_for_so_many_strangers_at_once_and_what_told_nothing_is
     assert_eq!(stage.rows(left).await, 3, "the two without a push are forgotten; a third one is over by now");
 }
 
-#[tokio::test]
-async fn wakes_with_one_reason_keep_their_distance() {
-    let stage = Stage::with_phone().await;
+async fn wakes_with_one_reason_keep_their_distance(scratch: Scratch) {
+    let stage = Stage::with_phone(scratch).await;
     stage.open(stage.wake(WakeReason::PaymentIncoming, 1, 60)).await;
     stage.open(stage.wake(WakeReason::PaymentIncoming, 2, 60)).await;
     assert_eq!(stage.dispatch().await, 1, "the phone wakes for both");
@@ -373,9 +377,8 @@ async fn wakes_with_one_reason_keep_their_distance() {
     assert!(stage.dispatch_after(1).await >= 2);
 }
 
-#[tokio::test]
-async fn ensuring_hurries_nothing() {
-    let stage = Stage::with_phone().await;
+async fn ensuring_hurries_nothing(scratch: Scratch) {
+    let stage = Stage::with_phone(scratch).await;
     let ensure = |wake: NewWake| {
         stage
             .db
@@ -389,9 +392,8 @@ async fn ensuring_hurries_nothing() {
     assert_eq!(stage.rows("SELECT COUNT(*) AS n FROM wake").await, 1);
 }
 
-#[tokio::test]
-async fn a_row_that_makes_no_sense_stops_nothing_else() {
-    let stage = Stage::with_phone().await;
+async fn a_row_that_makes_no_sense_stops_nothing_else(scratch: Scratch) {
+    let stage = Stage::with_phone(scratch).await;
     let broken = stage.db.database.submit("test_break", |tx| {
         Box::pin(async move {
             tx.execute("UPDATE device SET platform = 'pigeon'", &values![]).await?;
@@ -408,9 +410,8 @@ async fn a_row_that_makes_no_sense_stops_nothing_else() {
     assert_eq!(stage.rows(attempts).await, 1);
 }
 
-#[tokio::test]
-async fn the_task_pushes_at_a_nudge_and_stops_with_the_database() {
-    let stage = Stage::with_phone().await;
+async fn the_task_pushes_at_a_nudge_and_stops_with_the_database(scratch: Scratch) {
+    let stage = Stage::with_phone(scratch).await;
     let task = tokio::spawn(stage.waker.clone().run());
     let wake = stage.wake(WakeReason::OnionMessage, 0, HOUR);
     // Nudged before the commit: the dispatcher looks after it all the same.
@@ -429,4 +430,37 @@ async fn the_task_pushes_at_a_nudge_and_stops_with_the_database() {
     stage.db.database.close().await;
     stage.waker.nudge();
     tokio::time::timeout(patience, task).await.unwrap().unwrap();
+}
+
+/// Two dispatchers with nothing in common but the database, each as fast as it can.
+async fn two_workers_of_one_outbox_push_each_wake_once(scratch: Scratch) {
+    const PHONES: u8 = 100;
+    let stage = Stage::with_phone(scratch).await;
+    for phone in 0..PHONES {
+        let phone = 100 + phone;
+        stage.db.register(phone, &stage.receiver.url()).await;
+        stage
+            .open(NewWake { node_id: public(phone), ..stage.wake(WakeReason::PaymentSettled, 1, HOUR) })
+            .await;
+    }
+    let gateways: Vec<Arc<dyn PushGateway>> = vec![gateway(true)];
+    let (database, node, clock) = (stage.db.database.clone(), stage.node.clone(), stage.clock.clone());
+    let other = Waker::with_limits(database, node, gateways, WakeLimits::default(), token_keys(), clock);
+    let work = |waker: Arc<Waker>| async move {
+        let mut in_flight = InFlight::new();
+        let mut claimed = 0;
+        while waker.claim_due(START, 4, &mut in_flight).await.unwrap() {
+            claimed += in_flight.len();
+            while in_flight.next().await.is_some() {}
+        }
+        claimed
+    };
+    let (ours, theirs) = tokio::join!(work(stage.waker.clone()), work(other));
+    assert!(ours > 0 && theirs > 0, "both had work: {ours}, {theirs}");
+    assert_eq!(ours + theirs, usize::from(PHONES));
+    assert_eq!(stage.receiver.pushes().len(), usize::from(PHONES));
+    let accepted = "SELECT COUNT(*) AS n FROM wake_attempt WHERE verdict = 'accepted'";
+    assert_eq!(stage.rows(accepted).await, i64::from(PHONES));
+    assert_eq!(stage.rows("SELECT COUNT(DISTINCT wake) AS n FROM wake_attempt").await, i64::from(PHONES));
+    assert_eq!(stage.rows("SELECT MAX(attempts) AS n FROM wake").await, 1);
 }

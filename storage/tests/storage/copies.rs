@@ -1,19 +1,20 @@
+use storage::testing::Scratch;
 use storage::{DatabaseUrl, StorageError};
 
-use crate::{Folder, add_note, note_ids};
+use crate::{Folder, add_note, note_ids, open};
 
-#[tokio::test]
-async fn a_generation_only_grows() {
-    let folder = Folder::new();
-    let db = folder.open().await;
+storage::on_both!(a_generation_only_grows,);
+
+async fn a_generation_only_grows(folder: Scratch) {
+    let db = open(&folder).await;
     assert_eq!(db.generation().await.unwrap(), None);
     let first = db.advance_generation([1; 16]).await.unwrap();
     assert_eq!((first.database_id, first.number), ([1; 16], 1));
     let second = db.advance_generation([2; 16]).await.unwrap();
     assert_eq!((second.database_id, second.number), ([1; 16], 2), "a database has one name");
-    assert_eq!(storage::peek_generation(&folder.url()).await.unwrap(), Some(second));
+    assert_eq!(storage::peek_generation(folder.url()).await.unwrap(), Some(second));
     db.close().await;
-    assert_eq!(folder.open().await.generation().await.unwrap(), Some(second));
+    assert_eq!(open(&folder).await.generation().await.unwrap(), Some(second));
 }
 
 #[tokio::test]

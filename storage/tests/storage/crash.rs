@@ -6,9 +6,12 @@ use std::process::{Child, Command, Stdio};
 
 use futures::StreamExt as _;
 use futures::stream::FuturesOrdered;
-use storage::{Commit, Database, DatabaseUrl, StorageError};
+use storage::testing::Scratch;
+use storage::{Commit, Database, StorageError};
 
-use crate::{Folder, NOTES, add_note, note_ids};
+use crate::{NOTES, add_note, note_ids, open};
+
+storage::on_both!(a_killed_process_leaves_a_prefix_and_no_lease, a_running_process_keeps_others_out);
 
 const CHILD_DATABASE: &str = "STORAGE_TEST_CHILD_DATABASE";
 
@@ -18,8 +21,8 @@ const IN_FLIGHT: u64 = 100;
 /// Not a test by itself: the child's part, which does nothing unless it is called as the child.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn child_writes_until_it_is_killed() {
-    let Ok(path) = env::var(CHILD_DATABASE) else { return };
-    let db = Database::open(&DatabaseUrl::Sqlite(path.into()), &[NOTES]).await.unwrap();
+    let Ok(url) = env::var(CHILD_DATABASE) else { return };
+    let db = Database::open(&url.parse().unwrap(), &[NOTES]).await.unwrap();
     let mut commits = FuturesOrdered::new();
     for number in 1_u64.. {
         commits.push_back(write(&db, number));
@@ -40,10 +43,10 @@ fn write(db: &Database, number: u64) -> Commit<(), StorageError> {
     }
 }
 
-fn start_child(folder: &Folder) -> Child {
+fn start_child(scratch: &Scratch) -> Child {
     Command::new(env::current_exe().unwrap())
         .args(["--exact", "crash::child_writes_until_it_is_killed", "--nocapture"])
-        .env(CHILD_DATABASE, folder.path())
+        .env(CHILD_DATABASE, scratch.url_text())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap()
@@ -65,13 +68,12 @@ fn kill_after(mut child: Child, durable: u64) -> u64 {
     told
 }
 
-#[tokio::test]
-async fn a_killed_process_leaves_a_prefix_and_no_lease() {
+async fn a_killed_process_leaves_a_prefix_and_no_lease(scratch: Scratch) {
     for kill_at in [1, 250, 2000] {
-        let folder = Folder::new();
+        let folder = scratch.another();
         let told = kill_after(start_child(&folder), kill_at);
 
-        let db = folder.open().await;
+        let db = open(&folder).await;
         let mut found: Vec<u64> = note_ids(&db).await.into_iter().map(|id| id as u64).collect();
         found.extend(db.kv().list("even", "").await.unwrap().iter().map(|key| key.parse::<u64>().unwrap()));
         found.sort_unstable();
@@ -83,13 +85,11 @@ async fn a_killed_process_leaves_a_prefix_and_no_lease() {
     }
 }
 
-#[tokio::test]
-async fn a_running_process_keeps_others_out() {
-    let folder = Folder::new();
+async fn a_running_process_keeps_others_out(folder: Scratch) {
     let mut child = start_child(&folder);
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     while !lines.next().unwrap().unwrap().contains("durable") {}
-    let second = Database::open(&folder.url(), &[NOTES]).await;
+    let second = Database::open(folder.url(), &[NOTES]).await;
     assert!(matches!(second.err(), Some(StorageError::InUse { .. })));
     child.kill().unwrap();
     child.wait().unwrap();

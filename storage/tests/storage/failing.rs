@@ -1,7 +1,15 @@
 use futures::FutureExt as _;
+use storage::testing::Scratch;
 use storage::{Commit, Database, Failure, StorageError, values};
 
-use crate::{Folder, add_note, note_ids};
+use crate::{Folder, add_note, note_ids, open};
+
+storage::on_both!(
+    a_failed_commit_stops_the_writer,
+    a_failed_process_keeps_the_lease_until_it_closes,
+    a_required_transaction_that_fails_holds_back_what_follows,
+    a_required_transaction_that_succeeds_is_like_any_other,
+);
 
 /// Fails at the commit of its batch.
 fn break_commit(db: &Database) -> Commit<u64, StorageError> {
@@ -12,10 +20,8 @@ fn break_commit(db: &Database) -> Commit<u64, StorageError> {
     })
 }
 
-#[tokio::test]
-async fn a_failed_commit_stops_the_writer() {
-    let folder = Folder::new();
-    let db = folder.open().await;
+async fn a_failed_commit_stops_the_writer(folder: Scratch) {
+    let db = open(&folder).await;
     add_note(&db, 1, "durable").await.unwrap();
     assert!(db.failed().now_or_never().is_none());
 
@@ -33,22 +39,18 @@ async fn a_failed_commit_stops_the_writer() {
     assert_eq!(note_ids(&db).await, [1]);
 }
 
-#[tokio::test]
-async fn a_failed_process_keeps_the_lease_until_it_closes() {
-    let folder = Folder::new();
-    let db = folder.open().await;
+async fn a_failed_process_keeps_the_lease_until_it_closes(folder: Scratch) {
+    let db = open(&folder).await;
     break_commit(&db).await.unwrap_err();
     db.failed().await;
-    let second = Database::open(&folder.url(), &[]).await;
+    let second = Database::open(folder.url(), &[]).await;
     assert!(matches!(second.err(), Some(StorageError::InUse { .. })));
     db.close().await;
-    assert_eq!(note_ids(&folder.open().await).await, [0; 0]);
+    assert_eq!(note_ids(&open(&folder).await).await, [0; 0]);
 }
 
-#[tokio::test]
-async fn a_required_transaction_that_fails_holds_back_what_follows() {
-    let folder = Folder::new();
-    let db = folder.open().await;
+async fn a_required_transaction_that_fails_holds_back_what_follows(folder: Scratch) {
+    let db = open(&folder).await;
     add_note(&db, 1, "there").await.unwrap();
     let required: Commit<u64, StorageError> = db.submit_required("required", |tx| {
         Box::pin(async move {
@@ -66,13 +68,11 @@ async fn a_required_transaction_that_fails_holds_back_what_follows() {
         "the transaction `required`, which later writes rely on, failed: a database query failed"
     );
     db.close().await;
-    assert_eq!(folder.open().await.kv().read("", "", "manager").await.unwrap(), None);
+    assert_eq!(open(&folder).await.kv().read("", "", "manager").await.unwrap(), None);
 }
 
-#[tokio::test]
-async fn a_required_transaction_that_succeeds_is_like_any_other() {
-    let folder = Folder::new();
-    let db = folder.open().await;
+async fn a_required_transaction_that_succeeds_is_like_any_other(folder: Scratch) {
+    let db = open(&folder).await;
     let required: Commit<u64, StorageError> = db.submit_required("required", |tx| {
         Box::pin(async move { tx.execute("INSERT INTO note (id, text) VALUES (1, 'one')", &[]).await })
     });
@@ -108,13 +108,12 @@ async fn a_damaged_file_stops_whoever_only_reads_it_too() {
     }
     drop(db.kv().write("a", "b", "c", vec![1; 100_000]));
     db.close().await;
-    let url = folder.url();
-    assert_eq!(storage::damaged_pages(&url).await.unwrap(), Vec::<String>::new());
+    assert_eq!(storage::damaged_pages(&folder.path()).await.unwrap(), Vec::<String>::new());
 
     let mut bytes = std::fs::read(folder.path()).unwrap();
     bytes[40_000..].fill(0xff);
     std::fs::write(folder.path(), bytes).unwrap();
-    let said = storage::damaged_pages(&url).await;
+    let said = storage::damaged_pages(&folder.path()).await;
     assert!(said.is_err() || said.is_ok_and(|found| !found.is_empty()));
     let db = folder.open().await;
     let read =
@@ -131,7 +130,7 @@ async fn a_damaged_file_stops_whoever_only_reads_it_too() {
     let other = Folder::new();
     std::fs::write(other.path(), b"not a database, whatever its name says").unwrap();
     assert!(matches!(
-        storage::damaged_pages(&other.url()).await,
+        storage::damaged_pages(&other.path()).await,
         Err(StorageError::Connect { .. } | StorageError::Query(_))
     ));
 }

@@ -2,14 +2,21 @@
 
 use futures::FutureExt as _;
 use storage::faults::Fault;
+use storage::testing::Scratch;
 use storage::{Database, StorageError};
 
-use crate::{Folder, NOTES, add_note, note_ids};
+use crate::{NOTES, add_note, note_ids, open};
 
-#[tokio::test]
-async fn what_is_cut_off_is_as_after_a_kill() {
-    let folder = Folder::new();
-    let db = folder.open().await;
+storage::on_both!(
+    what_is_cut_off_is_as_after_a_kill,
+    a_cut_reaches_a_writer_that_has_nothing_to_do,
+    an_unsynced_database_is_a_database,
+    a_simulation_hears_when_nothing_is_under_way,
+    a_corrupt_database_stops_the_writer,
+);
+
+async fn what_is_cut_off_is_as_after_a_kill(folder: Scratch) {
+    let db = open(&folder).await;
     add_note(&db, 1, "durable").await.unwrap();
     let waiting = add_note(&db, 2, "under way");
     db.cut().await;
@@ -18,36 +25,30 @@ async fn what_is_cut_off_is_as_after_a_kill() {
     assert!(matches!(later.await, Err(StorageError::Stopped)));
     assert!(matches!(db.kv().read("", "", "k").await, Err(StorageError::Stopped)));
     // The old handle is still there, and the database is free all the same.
-    let again = folder.open().await;
+    let again = open(&folder).await;
     assert_eq!(note_ids(&again).await, [1]);
     add_note(&again, 2, "after the restart").await.unwrap();
     db.cut().await;
     assert_eq!(note_ids(&again).await, [1, 2]);
 }
 
-#[tokio::test]
-async fn a_cut_reaches_a_writer_that_has_nothing_to_do() {
-    let folder = Folder::new();
-    let db = folder.open().await;
+async fn a_cut_reaches_a_writer_that_has_nothing_to_do(folder: Scratch) {
+    let db = open(&folder).await;
     add_note(&db, 1, "durable").await.unwrap();
     db.cut().await;
     assert!(db.failed().now_or_never().is_some());
-    assert_eq!(note_ids(&folder.open().await).await, [1]);
+    assert_eq!(note_ids(&open(&folder).await).await, [1]);
 }
 
-#[tokio::test]
-async fn an_unsynced_database_is_a_database() {
-    let folder = Folder::new();
-    let db = Database::open_unsynced(&folder.url(), &[NOTES]).await.unwrap();
+async fn an_unsynced_database_is_a_database(folder: Scratch) {
+    let db = Database::open_unsynced(folder.url(), &[NOTES]).await.unwrap();
     add_note(&db, 1, "one").await.unwrap();
     db.cut().await;
-    assert_eq!(note_ids(&folder.open().await).await, [1]);
+    assert_eq!(note_ids(&open(&folder).await).await, [1]);
 }
 
-#[tokio::test]
-async fn a_simulation_hears_when_nothing_is_under_way() {
-    let folder = Folder::new();
-    let db = folder.open().await;
+async fn a_simulation_hears_when_nothing_is_under_way(folder: Scratch) {
+    let db = open(&folder).await;
     assert!(db.faults().is_idle());
     drop(add_note(&db, 1, "nobody waits for it"));
     assert!(!db.faults().is_idle());
@@ -61,14 +62,12 @@ async fn a_simulation_hears_when_nothing_is_under_way() {
     assert!(db.faults().is_idle());
 }
 
-#[tokio::test]
-async fn a_corrupt_database_stops_the_writer() {
-    let folder = Folder::new();
-    let db = folder.open().await;
+async fn a_corrupt_database_stops_the_writer(folder: Scratch) {
+    let db = open(&folder).await;
     db.faults().fail_next(Fault::Corrupt, 1);
     assert!(matches!(add_note(&db, 1, "lost").await, Err(StorageError::NotCommitted(_))));
     db.failed().await;
     assert_eq!(db.faults().injected(), 1);
     db.close().await;
-    assert_eq!(note_ids(&folder.open().await).await, [0; 0]);
+    assert_eq!(note_ids(&open(&folder).await).await, [0; 0]);
 }

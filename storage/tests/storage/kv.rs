@@ -1,11 +1,21 @@
 use storage::StorageError;
+use storage::testing::Scratch;
 
-use crate::Folder;
+use crate::open;
 
-#[tokio::test]
-async fn values_are_written_replaced_listed_and_removed() {
-    let folder = Folder::new();
-    let db = folder.open().await;
+storage::on_both!(
+    values_are_written_replaced_listed_and_removed,
+    the_last_call_wins_whatever_is_awaited_first,
+    a_batch_is_bounded_in_bytes,
+    a_write_whose_commit_is_dropped_is_made,
+    a_closed_database_says_so,
+    a_write_behind_is_there_with_what_is_queued_after_it,
+    a_write_behind_gets_to_disk_by_itself,
+    a_value_that_is_written_removed_and_written_again_ends_as_the_last_call_says,
+);
+
+async fn values_are_written_replaced_listed_and_removed(folder: Scratch) {
+    let db = open(&folder).await;
     let kv = db.kv();
     assert_eq!(kv.read("monitors", "", "a").await.unwrap(), None);
 
@@ -28,10 +38,8 @@ async fn values_are_written_replaced_listed_and_removed() {
     assert_eq!(kv.list("monitors", "").await.unwrap(), ["b"]);
 }
 
-#[tokio::test]
-async fn the_last_call_wins_whatever_is_awaited_first() {
-    let folder = Folder::new();
-    let db = folder.open().await;
+async fn the_last_call_wins_whatever_is_awaited_first(folder: Scratch) {
+    let db = open(&folder).await;
     let kv = db.kv();
     let first = kv.write("", "", "k", vec![1]);
     let removed = kv.remove("", "", "k");
@@ -43,10 +51,8 @@ async fn the_last_call_wins_whatever_is_awaited_first() {
     assert_eq!(kv.read("", "", "k").await.unwrap(), Some(vec![2]));
 }
 
-#[tokio::test]
-async fn a_batch_is_bounded_in_bytes() {
-    let folder = Folder::new();
-    let db = folder.open().await;
+async fn a_batch_is_bounded_in_bytes(folder: Scratch) {
+    let db = open(&folder).await;
     let commits: Vec<_> = ["a", "b", "c"].map(|key| db.kv().write("", "", key, vec![1; 9 << 20])).into();
     for commit in commits {
         commit.await.unwrap();
@@ -55,21 +61,17 @@ async fn a_batch_is_bounded_in_bytes() {
     assert_eq!((stats.commits, stats.kv_writes, stats.kv_bytes), (2, 3, 27 << 20));
 }
 
-#[tokio::test]
-async fn a_write_whose_commit_is_dropped_is_made() {
-    let folder = Folder::new();
-    let db = folder.open().await;
+async fn a_write_whose_commit_is_dropped_is_made(folder: Scratch) {
+    let db = open(&folder).await;
     drop(db.kv().write("", "", "dropped", vec![1]));
     db.close().await;
 
-    let db = folder.open().await;
+    let db = open(&folder).await;
     assert_eq!(db.kv().read("", "", "dropped").await.unwrap(), Some(vec![1]));
 }
 
-#[tokio::test]
-async fn a_closed_database_says_so() {
-    let folder = Folder::new();
-    let db = folder.open().await;
+async fn a_closed_database_says_so(folder: Scratch) {
+    let db = open(&folder).await;
     db.close().await;
     assert!(matches!(db.kv().write("", "", "k", vec![]).await, Err(StorageError::Stopped)));
     assert!(matches!(db.kv().read("", "", "k").await, Err(StorageError::Stopped)));
@@ -77,10 +79,8 @@ async fn a_closed_database_says_so() {
     db.close().await;
 }
 
-#[tokio::test]
-async fn a_write_behind_is_there_with_what_is_queued_after_it() {
-    let folder = Folder::new();
-    let db = folder.open().await;
+async fn a_write_behind_is_there_with_what_is_queued_after_it(folder: Scratch) {
+    let db = open(&folder).await;
     let kv = db.kv();
     kv.write("", "", "gone", vec![9]).await.unwrap();
     for value in 0..100 {
@@ -98,24 +98,20 @@ async fn a_write_behind_is_there_with_what_is_queued_after_it() {
     );
 }
 
-#[tokio::test]
-async fn a_write_behind_gets_to_disk_by_itself() {
-    let folder = Folder::new();
-    let db = folder.open().await;
+async fn a_write_behind_gets_to_disk_by_itself(folder: Scratch) {
+    let db = open(&folder).await;
     db.kv().write_behind("", "", "k", vec![1]);
     while db.kv().read("", "", "k").await.unwrap().is_none() {
         tokio::time::sleep(std::time::Duration::from_millis(1)).await;
     }
     db.kv().write_behind("", "", "k", vec![2]);
     db.close().await;
-    let db = folder.open().await;
+    let db = open(&folder).await;
     assert_eq!(db.kv().read("", "", "k").await.unwrap(), Some(vec![2]));
 }
 
-#[tokio::test]
-async fn a_value_that_is_written_removed_and_written_again_ends_as_the_last_call_says() {
-    let folder = Folder::new();
-    let db = folder.open().await;
+async fn a_value_that_is_written_removed_and_written_again_ends_as_the_last_call_says(folder: Scratch) {
+    let db = open(&folder).await;
     let kv = db.kv();
     kv.write_behind("", "", "removed", vec![1]);
     kv.remove_behind("", "", "removed");

@@ -9,6 +9,7 @@ mod failing;
 mod faults;
 mod kv;
 mod opening;
+mod postgres;
 mod reading;
 #[cfg(feature = "faults")]
 mod trouble;
@@ -16,6 +17,7 @@ mod writing;
 
 use std::path::PathBuf;
 
+use storage::testing::Scratch;
 use storage::{Commit, Database, DatabaseUrl, Migration, MigrationSet, StorageError, values};
 
 /// A table to write to. The deferred reference is the one constraint that a commit itself can fail on.
@@ -31,9 +33,25 @@ const NOTES: MigrationSet = MigrationSet {
               ) STRICT;
               CREATE INDEX note_text ON note (text);",
     }],
+    postgres: &[Migration {
+        version: 1,
+        name: "note",
+        sql: "CREATE TABLE note (
+                  id     BIGINT PRIMARY KEY,
+                  text   TEXT NOT NULL,
+                  parent BIGINT REFERENCES note (id) DEFERRABLE INITIALLY DEFERRED
+              );
+              CREATE FUNCTION next_note() RETURNS BIGINT LANGUAGE sql
+                  AS 'SELECT COALESCE(MAX(id), 0) + 1 FROM note';
+              ALTER TABLE note ALTER COLUMN id SET DEFAULT next_note();",
+    }],
 };
 
-/// A folder with a database, gone at the end of the test.
+async fn open(scratch: &Scratch) -> Database {
+    scratch.open(&[NOTES]).await
+}
+
+/// A folder with a SQLite database, gone at the end of the test.
 struct Folder(tempfile::TempDir);
 
 impl Folder {

@@ -1,13 +1,18 @@
 use std::fs;
 
+use storage::testing::Scratch;
 use storage::{Database, DatabaseUrl, Migration, MigrationSet, StorageError};
 
-use crate::{Folder, NOTES, add_note, note_ids};
+use crate::{Folder, NOTES, add_note, note_ids, open};
 
 const NOTES_2: MigrationSet = MigrationSet {
     name: "notes",
     sqlite: &[
         NOTES.sqlite[0],
+        Migration { version: 2, name: "author", sql: "ALTER TABLE note ADD COLUMN author TEXT;" },
+    ],
+    postgres: &[
+        NOTES.postgres[0],
         Migration { version: 2, name: "author", sql: "ALTER TABLE note ADD COLUMN author TEXT;" },
     ],
 };
@@ -18,18 +23,34 @@ const BROKEN: MigrationSet = MigrationSet {
         Migration { version: 1, name: "fine", sql: "CREATE TABLE fine (id INTEGER PRIMARY KEY) STRICT;" },
         Migration { version: 2, name: "broken", sql: "CREATE TABLE broken (id NONSENSE) STRICT;" },
     ],
+    postgres: &[
+        Migration { version: 1, name: "fine", sql: "CREATE TABLE fine (id BIGINT PRIMARY KEY);" },
+        Migration { version: 2, name: "broken", sql: "CREATE TABLE broken (id NONSENSE);" },
+    ],
 };
 
-async fn refused(folder: &Folder, sets: &[MigrationSet]) -> StorageError {
-    Database::open(&folder.url(), sets).await.err().unwrap()
+storage::on_both!(
+    each_set_has_its_own_version_table,
+    a_second_opener_is_refused_until_the_first_is_closed,
+    a_newer_program_migrates_and_the_older_one_then_refuses,
+    an_edited_migration_is_refused,
+    a_failed_migration_leaves_everything_as_it_was,
+);
+
+async fn refused(url: &DatabaseUrl, sets: &[MigrationSet]) -> StorageError {
+    Database::open(url, sets).await.err().unwrap()
 }
 
-async fn tables(db: &Database) -> Vec<String> {
+async fn tables(db: &Database, scratch: &Scratch) -> Vec<String> {
+    let sql = if scratch.is_postgres() {
+        "SELECT tablename::text AS name FROM pg_tables WHERE schemaname = 'public' \
+         AND tablename NOT IN ('database_writer', 'row_id') ORDER BY tablename::text COLLATE \"C\""
+    } else {
+        "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name"
+    };
     db.read("tables", |tx| {
         Box::pin(async move {
-            let rows = tx
-                .fetch_all("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name", &[])
-                .await?;
+            let rows = tx.fetch_all(sql, &[]).await?;
             rows.iter().map(|row| row.get_text("name")).collect::<Result<_, StorageError>>()
         })
     })
@@ -37,11 +58,12 @@ async fn tables(db: &Database) -> Vec<String> {
     .unwrap()
 }
 
-#[tokio::test]
-async fn each_set_has_its_own_version_table() {
-    let folder = Folder::new();
-    let db = folder.open().await;
-    assert_eq!(tables(&db).await, ["_migrations_notes", "_migrations_storage", "generation", "kv", "note"]);
+async fn each_set_has_its_own_version_table(folder: Scratch) {
+    let db = open(&folder).await;
+    assert_eq!(
+        tables(&db, &folder).await,
+        ["_migrations_notes", "_migrations_storage", "generation", "kv", "note"]
+    );
 }
 
 #[tokio::test]
@@ -86,16 +108,14 @@ async fn closing_merges_the_log_into_the_file() {
     assert!(!folder.path().with_extension("db-wal").exists());
 }
 
-#[tokio::test]
-async fn a_second_opener_is_refused_until_the_first_is_closed() {
-    let folder = Folder::new();
-    let db = folder.open().await;
-    let error = refused(&folder, &[NOTES]).await;
+async fn a_second_opener_is_refused_until_the_first_is_closed(folder: Scratch) {
+    let db = open(&folder).await;
+    let error = refused(folder.url(), &[NOTES]).await;
     assert!(matches!(error, StorageError::InUse { .. }));
     assert!(error.to_string().contains("in use by another process"), "{error}");
     add_note(&db, 1, "unharmed").await.unwrap();
     db.close().await;
-    assert_eq!(note_ids(&folder.open().await).await, [1]);
+    assert_eq!(note_ids(&open(&folder).await).await, [1]);
 }
 
 #[cfg(unix)]
@@ -109,41 +129,39 @@ async fn the_lease_is_on_the_file_not_on_its_name() {
     assert!(matches!(second.err(), Some(StorageError::InUse { .. })));
 }
 
-#[tokio::test]
-async fn a_newer_program_migrates_and_the_older_one_then_refuses() {
-    let folder = Folder::new();
-    let db = folder.open().await;
+async fn a_newer_program_migrates_and_the_older_one_then_refuses(folder: Scratch) {
+    let db = open(&folder).await;
     add_note(&db, 1, "kept").await.unwrap();
     db.close().await;
 
-    let db = Database::open(&folder.url(), &[NOTES_2]).await.unwrap();
+    let db = Database::open(folder.url(), &[NOTES_2]).await.unwrap();
     assert_eq!(note_ids(&db).await, [1]);
     db.close().await;
 
-    let error = refused(&folder, &[NOTES]).await;
+    let error = refused(folder.url(), &[NOTES]).await;
     assert!(matches!(error, StorageError::NewerDatabase { set: "notes", version: 2 }), "{error}");
 }
 
-#[tokio::test]
-async fn an_edited_migration_is_refused() {
+async fn an_edited_migration_is_refused(folder: Scratch) {
     const EDITED: MigrationSet = MigrationSet {
         name: "notes",
         sqlite: &[Migration { version: 1, name: "note", sql: "CREATE TABLE note (id INTEGER) STRICT;" }],
+        postgres: &[Migration { version: 1, name: "note", sql: "CREATE TABLE note (id BIGINT);" }],
     };
-    let folder = Folder::new();
-    folder.open().await.close().await;
-    let error = refused(&folder, &[EDITED]).await;
+    open(&folder).await.close().await;
+    let error = refused(folder.url(), &[EDITED]).await;
     assert!(matches!(error, StorageError::ChangedMigration { set: "notes", version: 1 }), "{error}");
 }
 
-#[tokio::test]
-async fn a_failed_migration_leaves_everything_as_it_was() {
-    let folder = Folder::new();
-    folder.open().await.close().await;
-    let error = refused(&folder, &[NOTES_2, BROKEN]).await;
+async fn a_failed_migration_leaves_everything_as_it_was(folder: Scratch) {
+    open(&folder).await.close().await;
+    let error = refused(folder.url(), &[NOTES_2, BROKEN]).await;
     assert!(matches!(error, StorageError::Migrate { set: "broken", .. }), "{error}");
-    let db = folder.open().await;
-    assert_eq!(tables(&db).await, ["_migrations_notes", "_migrations_storage", "generation", "kv", "note"]);
+    let db = open(&folder).await;
+    assert_eq!(
+        tables(&db, &folder).await,
+        ["_migrations_notes", "_migrations_storage", "generation", "kv", "note"]
+    );
 }
 
 #[tokio::test]
@@ -152,7 +170,7 @@ async fn what_is_no_database_is_not_touched() {
     let text =
         "a text that somebody wants to keep, and that is longer than the header of a database file would be";
     fs::write(folder.path(), text).unwrap();
-    let error = refused(&folder, &[NOTES]).await;
+    let error = refused(&folder.url(), &[NOTES]).await;
     assert!(matches!(error, StorageError::Connect { .. }), "{error}");
     assert_eq!(fs::read_to_string(folder.path()).unwrap(), text);
 }

@@ -1,6 +1,15 @@
+use storage::testing::Scratch;
 use storage::{ReadTx, StorageError, values};
 
-use crate::{Folder, add_note};
+use crate::{add_note, open};
+
+storage::on_both!(
+    every_kind_of_value_comes_back,
+    readers_and_the_writer_share_queries,
+    a_read_is_one_view,
+    a_read_cannot_write,
+    a_database_is_looked_into_while_another_has_it,
+);
 
 /// One function for both kinds of transaction.
 async fn note_text(tx: &mut ReadTx, id: i64) -> Result<Option<String>, StorageError> {
@@ -8,10 +17,8 @@ async fn note_text(tx: &mut ReadTx, id: i64) -> Result<Option<String>, StorageEr
     row.map(|row| row.get_text("text")).transpose()
 }
 
-#[tokio::test]
-async fn every_kind_of_value_comes_back() {
-    let folder = Folder::new();
-    let db = folder.open().await;
+async fn every_kind_of_value_comes_back(folder: Scratch) {
+    let db = open(&folder).await;
     db.read("values", |tx| {
         Box::pin(async move {
             let values = values![-5_i64, 7_u32, "text", [9_u8; 32], true, None::<i64>, None::<&str>, None::<Vec<u8>>];
@@ -37,20 +44,16 @@ async fn every_kind_of_value_comes_back() {
     .unwrap();
 }
 
-#[tokio::test]
-async fn readers_and_the_writer_share_queries() {
-    let folder = Folder::new();
-    let db = folder.open().await;
+async fn readers_and_the_writer_share_queries(folder: Scratch) {
+    let db = open(&folder).await;
     add_note(&db, 1, "one").await.unwrap();
     let read = db.read("read", |tx| Box::pin(note_text(tx, 1))).await.unwrap();
     let written = db.submit("write", |tx| Box::pin(async move { note_text(tx, 1).await })).await.unwrap();
     assert_eq!((read.as_deref(), written.as_deref()), (Some("one"), Some("one")));
 }
 
-#[tokio::test]
-async fn a_read_is_one_view() {
-    let folder = Folder::new();
-    let db = folder.open().await;
+async fn a_read_is_one_view(folder: Scratch) {
+    let db = open(&folder).await;
     add_note(&db, 1, "before").await.unwrap();
     let writer = db.clone();
     db.read("view", move |tx| {
@@ -66,10 +69,19 @@ async fn a_read_is_one_view() {
     assert_eq!(crate::note_ids(&db).await, [1, 2]);
 }
 
-#[tokio::test]
-async fn a_read_cannot_write() {
-    let folder = Folder::new();
-    let db = folder.open().await;
+async fn a_database_is_looked_into_while_another_has_it(folder: Scratch) {
+    let db = open(&folder).await;
+    add_note(&db, 1, "one").await.unwrap();
+    let seen = storage::inspect(folder.url(), |tx| Box::pin(note_text(tx, 1))).await.unwrap();
+    assert_eq!(seen.as_deref(), Some("one"));
+    add_note(&db, 2, "two").await.unwrap();
+    db.close().await;
+    let seen = storage::inspect(folder.url(), |tx| Box::pin(note_text(tx, 2))).await.unwrap();
+    assert_eq!(seen.as_deref(), Some("two"));
+}
+
+async fn a_read_cannot_write(folder: Scratch) {
+    let db = open(&folder).await;
     let refused = db
         .read("sly", |tx| {
             Box::pin(async move {

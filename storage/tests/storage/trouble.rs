@@ -7,9 +7,16 @@ use futures::FutureExt as _;
 use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use storage::faults::Fault;
+use storage::testing::Scratch;
 use storage::{Commit, Database, Failure, StorageError, TroubleKind, values};
 
-use crate::{Folder, add_note, note_ids, notes};
+use crate::{Folder, add_note, note_ids, notes, open};
+
+storage::on_both!(
+    whatever_stops_a_commit_for_a_while_loses_nothing,
+    a_batch_of_every_kind_of_job_is_done_again_as_it_was,
+    a_process_that_ends_in_trouble_has_promised_nothing_that_is_lost,
+);
 
 async fn until_in_trouble(db: &Database, kind: TroubleKind) {
     let mut trouble = db.watch_trouble();
@@ -29,16 +36,15 @@ async fn stranger(folder: &Folder) -> SqliteConnection {
     SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(folder.path())).await.unwrap()
 }
 
-#[tokio::test]
-async fn whatever_stops_a_commit_for_a_while_loses_nothing() {
+async fn whatever_stops_a_commit_for_a_while_loses_nothing(scratch: Scratch) {
     for (fault, kind) in [
         (Fault::Full, TroubleKind::Full),
         (Fault::ReadOnly, TroubleKind::ReadOnly),
         (Fault::Busy, TroubleKind::Locked),
         (Fault::Io, TroubleKind::Io),
     ] {
-        let folder = Folder::new();
-        let db = folder.open().await;
+        let folder = scratch.another();
+        let db = open(&folder).await;
         add_note(&db, 1, "before").await.unwrap();
         db.faults().fail_until_cleared(fault);
         let mut first = add_note(&db, 2, "taken").boxed();
@@ -65,10 +71,8 @@ async fn whatever_stops_a_commit_for_a_while_loses_nothing() {
     }
 }
 
-#[tokio::test]
-async fn a_batch_of_every_kind_of_job_is_done_again_as_it_was() {
-    let folder = Folder::new();
-    let db = folder.open().await;
+async fn a_batch_of_every_kind_of_job_is_done_again_as_it_was(folder: Scratch) {
+    let db = open(&folder).await;
     db.faults().fail_next(Fault::Full, 4);
     let one = add_note(&db, 1, "one");
     let written = db.kv().write("", "", "a", vec![1]);
@@ -109,17 +113,15 @@ async fn a_batch_of_every_kind_of_job_is_done_again_as_it_was() {
     assert_eq!(db.kv().read("", "", "a").await.unwrap(), Some(vec![2]));
 }
 
-#[tokio::test]
-async fn a_process_that_ends_in_trouble_has_promised_nothing_that_is_lost() {
-    let folder = Folder::new();
-    let db = folder.open().await;
+async fn a_process_that_ends_in_trouble_has_promised_nothing_that_is_lost(folder: Scratch) {
+    let db = open(&folder).await;
     add_note(&db, 1, "before").await.unwrap();
     db.faults().fail_until_cleared(Fault::Io);
     let waiting = add_note(&db, 2, "waits");
     until_in_trouble(&db, TroubleKind::Io).await;
     db.cut().await;
     waiting.await.unwrap_err();
-    assert_eq!(note_ids(&folder.open().await).await, [1]);
+    assert_eq!(note_ids(&open(&folder).await).await, [1]);
 }
 
 #[tokio::test]

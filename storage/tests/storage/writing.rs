@@ -1,9 +1,27 @@
 use std::sync::Arc;
 
+use storage::testing::Scratch;
 use storage::{Commit, Database, StorageError, values};
 use tokio::sync::Notify;
 
-use crate::{Folder, add_note, note_ids, notes};
+use crate::{add_note, note_ids, notes, open};
+
+storage::on_both!(
+    the_order_of_the_calls_is_the_order_of_the_writes,
+    a_transaction_sees_what_was_queued_before_it,
+    a_refused_transaction_takes_nothing_else_with_it,
+    refused_kept_and_key_value_writes_mix_in_one_batch,
+    a_failed_statement_that_is_ignored_still_aborts_its_transaction,
+    a_panic_rolls_back_its_own_transaction_only,
+    a_transaction_whose_commit_is_dropped_is_made,
+    closing_writes_what_is_queued,
+    dropping_the_last_handle_writes_what_is_queued,
+    what_is_queued_together_is_committed_together,
+);
+storage::on_both!(threads:
+    what_comes_during_a_commit_shares_the_next_one,
+    a_read_does_not_wait_for_the_writer,
+);
 
 /// A refusal of the application's own.
 #[derive(Debug, thiserror::Error)]
@@ -23,10 +41,8 @@ fn append(db: &Database, letter: char) -> Commit<u64, StorageError> {
     })
 }
 
-#[tokio::test]
-async fn the_order_of_the_calls_is_the_order_of_the_writes() {
-    let folder = Folder::new();
-    let db = folder.open().await;
+async fn the_order_of_the_calls_is_the_order_of_the_writes(folder: Scratch) {
+    let db = open(&folder).await;
     add_note(&db, 0, "").await.unwrap();
     let mut commits: Vec<_> = ('a'..='z').map(|letter| append(&db, letter)).collect();
     while let Some(last) = commits.pop() {
@@ -35,10 +51,8 @@ async fn the_order_of_the_calls_is_the_order_of_the_writes() {
     assert_eq!(notes(&db).await, [(0, ('a'..='z').collect())]);
 }
 
-#[tokio::test]
-async fn a_transaction_sees_what_was_queued_before_it() {
-    let folder = Folder::new();
-    let db = folder.open().await;
+async fn a_transaction_sees_what_was_queued_before_it(folder: Scratch) {
+    let db = open(&folder).await;
     let added = add_note(&db, 1, "seen");
     let count = db.submit("count", |tx| {
         Box::pin(
@@ -51,10 +65,8 @@ async fn a_transaction_sees_what_was_queued_before_it() {
     late.await.unwrap();
 }
 
-#[tokio::test]
-async fn a_refused_transaction_takes_nothing_else_with_it() {
-    let folder = Folder::new();
-    let db = folder.open().await;
+async fn a_refused_transaction_takes_nothing_else_with_it(folder: Scratch) {
+    let db = open(&folder).await;
     let before = add_note(&db, 1, "before");
     let refused = db.submit("refused", |tx| {
         Box::pin(async move {
@@ -76,10 +88,8 @@ async fn a_refused_transaction_takes_nothing_else_with_it() {
 }
 
 /// The writer keeps a savepoint open from one transaction to the next where it can.
-#[tokio::test]
-async fn refused_kept_and_key_value_writes_mix_in_one_batch() {
-    let folder = Folder::new();
-    let db = folder.open().await;
+async fn refused_kept_and_key_value_writes_mix_in_one_batch(folder: Scratch) {
+    let db = open(&folder).await;
     add_note(&db, 0, "there").await.unwrap();
     let mut commits = Vec::new();
     for round in 0..4 {
@@ -98,10 +108,8 @@ async fn refused_kept_and_key_value_writes_mix_in_one_batch() {
     assert_eq!(db.stats().commits, 2);
 }
 
-#[tokio::test]
-async fn a_failed_statement_that_is_ignored_still_aborts_its_transaction() {
-    let folder = Folder::new();
-    let db = folder.open().await;
+async fn a_failed_statement_that_is_ignored_still_aborts_its_transaction(folder: Scratch) {
+    let db = open(&folder).await;
     let careless = db.submit("careless", |tx| {
         Box::pin(async move {
             tx.execute("INSERT INTO note (id, text) VALUES (1, 'one')", &[]).await?;
@@ -117,10 +125,8 @@ async fn a_failed_statement_that_is_ignored_still_aborts_its_transaction() {
     assert_eq!(note_ids(&db).await, [3]);
 }
 
-#[tokio::test]
-async fn a_panic_rolls_back_its_own_transaction_only() {
-    let folder = Folder::new();
-    let db = folder.open().await;
+async fn a_panic_rolls_back_its_own_transaction_only(folder: Scratch) {
+    let db = open(&folder).await;
     let before = add_note(&db, 1, "before");
     let panicking = db.submit("panicking", |tx| {
         Box::pin(async move {
@@ -142,19 +148,15 @@ async fn a_panic_rolls_back_its_own_transaction_only() {
     assert_eq!(note_ids(&db).await, [1, 3]);
 }
 
-#[tokio::test]
-async fn a_transaction_whose_commit_is_dropped_is_made() {
-    let folder = Folder::new();
-    let db = folder.open().await;
+async fn a_transaction_whose_commit_is_dropped_is_made(folder: Scratch) {
+    let db = open(&folder).await;
     drop(add_note(&db, 1, "dropped"));
     add_note(&db, 2, "awaited").await.unwrap();
     assert_eq!(note_ids(&db).await, [1, 2]);
 }
 
-#[tokio::test]
-async fn closing_writes_what_is_queued() {
-    let folder = Folder::new();
-    let db = folder.open().await;
+async fn closing_writes_what_is_queued(folder: Scratch) {
+    let db = open(&folder).await;
     let commits: Vec<_> = (0..3000).map(|id| add_note(&db, id, "queued")).collect();
     assert_eq!(db.stats().queued, 3000);
     db.close().await;
@@ -163,13 +165,11 @@ async fn closing_writes_what_is_queued() {
     }
     // At most 1,024 in one batch.
     assert_eq!((db.stats().commits, db.stats().transactions, db.stats().queued), (3, 3000, 0));
-    assert_eq!(note_ids(&folder.open().await).await.len(), 3000);
+    assert_eq!(note_ids(&open(&folder).await).await.len(), 3000);
 }
 
-#[tokio::test]
-async fn dropping_the_last_handle_writes_what_is_queued() {
-    let folder = Folder::new();
-    let db = folder.open().await;
+async fn dropping_the_last_handle_writes_what_is_queued(folder: Scratch) {
+    let db = open(&folder).await;
     let commits: Vec<_> = (0..100).map(|id| add_note(&db, id, "queued")).collect();
     drop(db);
     for commit in commits {
@@ -177,10 +177,8 @@ async fn dropping_the_last_handle_writes_what_is_queued() {
     }
 }
 
-#[tokio::test]
-async fn what_is_queued_together_is_committed_together() {
-    let folder = Folder::new();
-    let db = folder.open().await;
+async fn what_is_queued_together_is_committed_together(folder: Scratch) {
+    let db = open(&folder).await;
     let commits: Vec<_> = (0..64).map(|id| add_note(&db, id, "grouped")).collect();
     for commit in commits {
         commit.await.unwrap();
@@ -189,10 +187,8 @@ async fn what_is_queued_together_is_committed_together() {
 }
 
 /// The batch under way is held open, so that the test decides what is queued behind it.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_comes_during_a_commit_shares_the_next_one() {
-    let folder = Folder::new();
-    let db = folder.open().await;
+async fn what_comes_during_a_commit_shares_the_next_one(folder: Scratch) {
+    let db = open(&folder).await;
     let (entered, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let held = hold_writer(&db, &entered, &go);
     entered.notified().await;
@@ -214,10 +210,8 @@ async fn what_comes_during_a_commit_shares_the_next_one() {
     assert_eq!(db.stats().commits, 2);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_read_does_not_wait_for_the_writer() {
-    let folder = Folder::new();
-    let db = folder.open().await;
+async fn a_read_does_not_wait_for_the_writer(folder: Scratch) {
+    let db = open(&folder).await;
     add_note(&db, 1, "committed").await.unwrap();
     let (entered, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let held = hold_writer(&db, &entered, &go);

@@ -97,7 +97,7 @@ pub(crate) async fn put(tx: &mut Tx, pending: &Pending) -> Result<bool, StorageE
          VALUES ($1, $2, $3, $4, $5, $6) \
          ON CONFLICT (payment_hash, pid_hash) DO UPDATE \
          SET deadline = $3, state = $4, reply_to = $5, received_at = $6, refused_payment = NULL \
-         WHERE state <> 'arrived'",
+         WHERE pending.state <> 'arrived'",
         &params,
     )
     .await?;

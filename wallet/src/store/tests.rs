@@ -2,27 +2,37 @@ use lightning::ln::channelmanager::PaymentId;
 use lightning_types::payment::{PaymentHash, PaymentPreimage};
 use protocol::ids::PidHash;
 use protocol::units::{BlockHeight, Msat};
-use storage::{BoxFuture, Database, DatabaseUrl, StorageError, Tx};
+use storage::testing::Scratch;
+use storage::{BoxFuture, Database, StorageError, Tx};
 
 use super::invoices::{self, Invoice};
 use super::payments::{self, Begun, Payment, PaymentKind, PaymentState};
 use super::pending::{self, PENDING_PER_INVOICE_MAX, Pending, PendingState};
 use super::*;
 
+storage::on_both!(
+    a_payment_goes_through_its_states_and_ends_once,
+    a_failed_payment_is_tried_again_with_another_pid,
+    a_payment_that_came_back_after_its_deadline_says_so,
+    a_cancellation_that_came_too_late_is_forgotten,
+    a_payee_that_was_told_of_a_payment_is_told_that_it_was_cancelled_once,
+    an_invoice_is_paid_once,
+    what_is_kept_of_payers_is_bounded,
+    a_refusal_is_for_the_first_payment_that_comes_until_it_is_said_again,
+    a_payment_that_arrived_stays_so,
+);
+
 const HASH: PaymentHash = PaymentHash([7; 32]);
 const HEIGHT: BlockHeight = BlockHeight(200);
 
 struct Store {
     database: Database,
-    _folder: tempfile::TempDir,
+    _scratch: Scratch,
 }
 
 impl Store {
-    async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let url = DatabaseUrl::Sqlite(folder.path().join("wallet.db"));
-        let database = Database::open(&url, &[MIGRATIONS]).await.unwrap();
-        Self { database, _folder: folder }
+    async fn new(scratch: Scratch) -> Self {
+        Self { database: scratch.open(&[MIGRATIONS]).await, _scratch: scratch }
     }
 
     async fn run<T: Send + 'static>(
@@ -82,9 +92,8 @@ fn pending(pid: u8, state: PendingState) -> Pending {
     }
 }
 
-#[tokio::test]
-async fn a_payment_goes_through_its_states_and_ends_once() {
-    let store = Store::new().await;
+async fn a_payment_goes_through_its_states_and_ends_once(scratch: Scratch) {
+    let store = Store::new(scratch).await;
     assert_eq!(store.begin().await, Begun::Fresh(payment()));
     assert_eq!(store.begin().await, Begun::Known(payment()), "it runs");
     assert!(store.run(|tx| Box::pin(payments::set_granted(tx, HASH, BlockHeight(240)))).await);
@@ -109,9 +118,8 @@ async fn a_payment_goes_through_its_states_and_ends_once() {
     assert!(!format!("{paid:?}").contains("0909"), "a preimage is never shown");
 }
 
-#[tokio::test]
-async fn a_failed_payment_is_tried_again_with_another_pid() {
-    let store = Store::new().await;
+async fn a_failed_payment_is_tried_again_with_another_pid(scratch: Scratch) {
+    let store = Store::new(scratch).await;
     store.begin().await;
     // What is being blocked was not handed to LDK: the event is about an earlier attempt.
     assert_eq!(store.run(|tx| Box::pin(payments::set_failed_by_ldk(tx, HASH, "old", HEIGHT))).await, None);
@@ -128,9 +136,8 @@ async fn a_failed_payment_is_tried_again_with_another_pid() {
     assert_eq!(store.payment().await.attempt, 2);
 }
 
-#[tokio::test]
-async fn a_payment_that_came_back_after_its_deadline_says_so() {
-    let store = Store::new().await;
+async fn a_payment_that_came_back_after_its_deadline_says_so(scratch: Scratch) {
+    let store = Store::new(scratch).await;
     store.begin().await;
     store.run(|tx| Box::pin(payments::set_granted(tx, HASH, BlockHeight(240)))).await;
     let at = BlockHeight(240);
@@ -138,9 +145,8 @@ async fn a_payment_that_came_back_after_its_deadline_says_so() {
     assert_eq!(reason.as_deref(), Some("nobody took it before its deadline"));
 }
 
-#[tokio::test]
-async fn a_cancellation_that_came_too_late_is_forgotten() {
-    let store = Store::new().await;
+async fn a_cancellation_that_came_too_late_is_forgotten(scratch: Scratch) {
+    let store = Store::new(scratch).await;
     store.begin().await;
     assert!(store.run(|tx| Box::pin(payments::set_cancelling(tx, HASH, "cancelled"))).await);
     assert!(!store.run(|tx| Box::pin(payments::set_cancelling(tx, HASH, "again"))).await);
@@ -149,9 +155,8 @@ async fn a_cancellation_that_came_too_late_is_forgotten() {
     assert_eq!((payment.state, payment.reason), (PaymentState::InCare, None));
 }
 
-#[tokio::test]
-async fn a_payee_that_was_told_of_a_payment_is_told_that_it_was_cancelled_once() {
-    let store = Store::new().await;
+async fn a_payee_that_was_told_of_a_payment_is_told_that_it_was_cancelled_once(scratch: Scratch) {
+    let store = Store::new(scratch).await;
     let due = || store.run(|tx| Box::pin(payments::withdrawals_due(tx)));
     let cancel = || store.run(|tx| Box::pin(payments::set_cancelling(tx, HASH, "cancelled")));
     let fail = || store.run(|tx| Box::pin(payments::set_failed(tx, HASH, "cancelled")));
@@ -183,9 +188,8 @@ async fn a_payee_that_was_told_of_a_payment_is_told_that_it_was_cancelled_once()
     assert!(due().await.is_empty(), "the payee was quicker, and has answered");
 }
 
-#[tokio::test]
-async fn an_invoice_is_paid_once() {
-    let store = Store::new().await;
+async fn an_invoice_is_paid_once(scratch: Scratch) {
+    let store = Store::new(scratch).await;
     store.run(|tx| Box::pin(async move { invoices::insert(tx, &invoice()).await })).await;
     assert_eq!(store.run(|tx| Box::pin(invoices::get(tx, HASH))).await, Some(invoice()));
     let pay = |msat, at| store.run(move |tx| Box::pin(invoices::set_paid(tx, HASH, Msat(msat), at)));
@@ -195,9 +199,8 @@ async fn an_invoice_is_paid_once() {
     assert_eq!(paid, [Invoice { paid: Some((Msat(5_000), 1_600)), ..invoice() }]);
 }
 
-#[tokio::test]
-async fn what_is_kept_of_payers_is_bounded() {
-    let store = Store::new().await;
+async fn what_is_kept_of_payers_is_bounded(scratch: Scratch) {
+    let store = Store::new(scratch).await;
     store.run(|tx| Box::pin(async move { invoices::insert(tx, &invoice()).await })).await;
     let put = |pid, state| {
         store.run(move |tx| Box::pin(async move { pending::put(tx, &pending(pid, state)).await }))
@@ -213,9 +216,8 @@ async fn what_is_kept_of_payers_is_bounded() {
     );
 }
 
-#[tokio::test]
-async fn a_refusal_is_for_the_first_payment_that_comes_until_it_is_said_again() {
-    let store = Store::new().await;
+async fn a_refusal_is_for_the_first_payment_that_comes_until_it_is_said_again(scratch: Scratch) {
+    let store = Store::new(scratch).await;
     store.run(|tx| Box::pin(async move { invoices::insert(tx, &invoice()).await })).await;
     let put = |pid, state| {
         store.run(move |tx| Box::pin(async move { pending::put(tx, &pending(pid, state)).await }))
@@ -234,9 +236,8 @@ async fn a_refusal_is_for_the_first_payment_that_comes_until_it_is_said_again() 
     assert_eq!(payment_came(8).await, [Some(PaymentId([8; 32])), None], "the payer was refused anew");
 }
 
-#[tokio::test]
-async fn a_payment_that_arrived_stays_so() {
-    let store = Store::new().await;
+async fn a_payment_that_arrived_stays_so(scratch: Scratch) {
+    let store = Store::new(scratch).await;
     store.run(|tx| Box::pin(async move { invoices::insert(tx, &invoice()).await })).await;
     let put =
         |state| store.run(move |tx| Box::pin(async move { pending::put(tx, &pending(1, state)).await }));

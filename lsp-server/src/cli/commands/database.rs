@@ -14,7 +14,7 @@ use crate::store;
 
 /// Copy the database into a new file, also while the server runs.
 ///
-/// The copy is one consistent state. It is for looking at, and for the day on which everything else is lost: channels move on
+/// For SQLite; a Postgres database is copied with Postgres' own tools. The copy is one consistent state. It is for looking at, and for the day on which everything else is lost: channels move on
 /// with every payment, so that a server that STARTED from it could lose them. The server refuses a copy whose witness saw more.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct BackupArguments {
@@ -22,7 +22,8 @@ pub(in crate::cli) struct BackupArguments {
     file: PathBuf,
 }
 
-/// Take the configured database for the newest state there is, against what its witnesses or a peer say.
+/// Take the configured database for the newest state there is, against what its witnesses or a peer say, or although its Postgres
+/// server was promoted or replaced.
 ///
 /// DANGEROUS: if the database is an old copy, whole channels can be lost. The right use is a newest database whose witness is
 /// lost. Give the number that the refusal names. The server must not run.
@@ -68,8 +69,12 @@ pub(in crate::cli) async fn accept(
     output: Output,
 ) -> Result<(), CliError> {
     let config = Config::load(data_dir).map_err(ServerError::from)?;
+    let guard = Guard::new(&config);
+    let peeked = storage::peek_generation(&config.database).await.map_err(ServerError::from)?;
+    guard.check_named(peeked, arguments.generation).map_err(ServerError::from)?;
+    storage::accept_place(&config.database).await.map_err(ServerError::from)?;
     let db = Database::open(&config.database, &[store::MIGRATIONS]).await.map_err(ServerError::from)?;
-    let accepted = Guard::new(&config).accept(&db, arguments.generation).await;
+    let accepted = guard.accept(&db, arguments.generation).await;
     db.close().await;
     let generation = accepted.map_err(ServerError::from)?.number;
     output

@@ -6,6 +6,7 @@ use protocol::deadline::HoldLimits;
 use protocol::hold::{HoldEvent, Part, PartState, step};
 use protocol::units::Msat;
 use storage::Database;
+use storage::testing::Scratch;
 
 use super::*;
 use crate::store;
@@ -34,11 +35,10 @@ fn terms(key: u8, pid: u8, hashes: &[u8]) -> HoldTerms {
     }
 }
 
-async fn database() -> (tempfile::TempDir, Database) {
-    let folder = tempfile::tempdir().unwrap();
-    let url = format!("sqlite:{}", folder.path().join("lsp.sqlite").display()).parse().unwrap();
-    let db = Database::open(&url, &[store::MIGRATIONS]).await.unwrap();
-    (folder, db)
+async fn database() -> (Scratch, Database) {
+    let scratch = Scratch::usual();
+    let db = scratch.open(&[store::MIGRATIONS]).await;
+    (scratch, db)
 }
 
 async fn grant(db: &Database, terms: HoldTerms, requested: u32) -> Result<BlockHeight, RefusalReason> {

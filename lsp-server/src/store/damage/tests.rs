@@ -1,3 +1,5 @@
+mod wrong;
+
 use bitcoin::secp256k1::PublicKey;
 use lightning::ln::channelmanager::InterceptId;
 use lightning::ln::types::ChannelId;
@@ -8,6 +10,9 @@ use protocol::ids::PidHash;
 use protocol::mailbox::{MailboxLimits, Sender, Usage};
 use protocol::units::{BlockHeight, Msat};
 use protocol::wake::WakeReason;
+use storage::testing::Scratch;
+
+use wrong::{DAMAGE, LOOSE, dialect};
 
 use super::*;
 use crate::store::ages;
@@ -17,117 +22,13 @@ use crate::store::parts;
 use crate::store::wakes::{Claim, Due, NewWake, WakeLimits};
 use crate::testing::{START, TestDatabase, new_device, public};
 
-/// Which table is damaged how, and the row that is to be named.
-const DAMAGE: &[(&str, &str, &str)] = &[
-    ("hold", "UPDATE hold SET payer = x'00' WHERE id = 1", "1"),
-    ("hold", "UPDATE hold SET payer = 'moonlight' WHERE id = 1", "1"),
-    ("hold", "UPDATE hold SET pid_hash = x'0102' WHERE id = 1", "1"),
-    ("hold", "UPDATE hold SET requested_deadline = 'moonlight' WHERE id = 1", "1"),
-    ("hold", "UPDATE hold SET deadline = -1 WHERE id = 1", "1"),
-    ("hold", "UPDATE hold SET deadline = 'moonlight' WHERE id = 1", "1"),
-    ("hold", "UPDATE hold SET deadline = 9223372036854775807 WHERE id = 1", "1"),
-    ("hold", "UPDATE hold SET deadline = 1.5 WHERE id = 1", "1"),
-    ("hold", "UPDATE hold SET state = 'moonlight' WHERE id = 1", "1"),
-    ("hold", "UPDATE hold SET state = x'ff' WHERE id = 1", "1"),
-    ("hold", "UPDATE hold SET state = 'settled' WHERE id = 1", "1"),
-    ("hold", "UPDATE hold SET cause = 'moonlight' WHERE id = 1", "1"),
-    ("hold", "UPDATE hold SET created_at = 'moonlight' WHERE id = 1", "1"),
-    ("hold", "UPDATE hold SET updated_at = -1 WHERE id = 1", "1"),
-    ("hold", "DELETE FROM hold_hash WHERE hold_id = 1", "1"),
-    ("hold_hash", "UPDATE hold_hash SET payment_hash = x'01' WHERE hold_id = 1", "1/0"),
-    ("hold_hash", "UPDATE hold_hash SET payment_hash = 'moonlight' WHERE hold_id = 1", "1/0"),
-    ("hold_part", "UPDATE hold_part SET intercept_id = x'01' WHERE hold_id = 1", "01"),
-    ("hold_part", "UPDATE hold_part SET payment_hash = zeroblob(33) WHERE hold_id = 1", PART),
-    ("hold_part", "UPDATE hold_part SET inbound_channel_id = 7 WHERE hold_id = 1", PART),
-    ("hold_part", "UPDATE hold_part SET inbound_htlc_id = -1 WHERE hold_id = 1", PART),
-    ("hold_part", "UPDATE hold_part SET inbound_amount_msat = 'moonlight' WHERE hold_id = 1", PART),
-    ("hold_part", "UPDATE hold_part SET inbound_amount_msat = x'00' WHERE hold_id = 1", PART),
-    ("hold_part", "UPDATE hold_part SET inbound_amount_msat = -5 WHERE hold_id = 1", PART),
-    ("hold_part", "UPDATE hold_part SET inbound_amount_msat = 9223372036854775807 WHERE hold_id = 1", PART),
-    ("hold_part", "UPDATE hold_part SET outbound_amount_msat = 0.5 WHERE hold_id = 1", PART),
-    ("hold_part", "UPDATE hold_part SET inbound_expiry = -1 WHERE hold_id = 1", PART),
-    ("hold_part", "UPDATE hold_part SET outgoing_expiry = 4294967296 WHERE hold_id = 1", PART),
-    ("hold_part", "UPDATE hold_part SET next_hop_scid = x'01' WHERE hold_id = 1", PART),
-    ("hold_part", "UPDATE hold_part SET state = 'moonlight' WHERE hold_id = 1", PART),
-    ("hold_part", "UPDATE hold_part SET cause = 'moonlight' WHERE hold_id = 1", PART),
-    ("pending_message", "UPDATE pending_message SET next_hop = x'02' WHERE hold_id = 1", "1"),
-    ("pending_message", "UPDATE pending_message SET message = 7 WHERE hold_id = 1", "1"),
-    ("pending_message", "UPDATE pending_message SET attempts = 'moonlight' WHERE hold_id = 1", "1"),
-    ("pending_message", "UPDATE pending_message SET due_at = -1 WHERE hold_id = 1", "1"),
-    ("pending_message", "UPDATE pending_message SET kept_at = 'moonlight' WHERE hold_id = 1", "1"),
-    ("mailbox_message", "UPDATE mailbox_message SET recipient = x'02' WHERE id = 1", "1"),
-    ("mailbox_message", "UPDATE mailbox_message SET previous_hop = zeroblob(33) WHERE id = 1", "1"),
-    ("mailbox_message", "UPDATE mailbox_message SET message = x'00' WHERE id = 1", "1"),
-    ("mailbox_message", "UPDATE mailbox_message SET message_bytes = -5 WHERE id = 1", "1"),
-    ("mailbox_message", "UPDATE mailbox_message SET message_bytes = 9223372036854775807 WHERE id = 1", "1"),
-    ("mailbox_message", "UPDATE mailbox_message SET received_at = -1 WHERE id = 1", "1"),
-    ("mailbox_message", "UPDATE mailbox_message SET expires_at = -1 WHERE id = 1", "1"),
-    ("mailbox_message", "UPDATE mailbox_message SET deliveries = -1 WHERE id = 1", "1"),
-    (
-        "device",
-        "UPDATE device SET device_id = x'01' WHERE node_id = (SELECT recipient FROM mailbox_message WHERE id = 1)",
-        "01",
-    ),
-    (
-        "device",
-        "UPDATE device SET node_id = x'01' WHERE node_id = (SELECT recipient FROM mailbox_message WHERE id = 1)",
-        DEVICE,
-    ),
-    (
-        "device",
-        "UPDATE device SET platform = 'pigeon' WHERE node_id = (SELECT recipient FROM mailbox_message WHERE id = 1)",
-        DEVICE,
-    ),
-    (
-        "device",
-        "UPDATE device SET registered_at = -1 WHERE node_id = (SELECT recipient FROM mailbox_message WHERE id = 1)",
-        DEVICE,
-    ),
-    (
-        "device",
-        "UPDATE device SET paused_until = -1 WHERE node_id = (SELECT recipient FROM mailbox_message WHERE id = 1)",
-        DEVICE,
-    ),
-    (
-        "device",
-        "UPDATE device SET environment = 'moon' WHERE node_id = (SELECT recipient FROM mailbox_message WHERE id = 1)",
-        DEVICE,
-    ),
-    (
-        "device",
-        "UPDATE device SET token_key = x'01' WHERE node_id = (SELECT recipient FROM mailbox_message WHERE id = 1)",
-        DEVICE,
-    ),
-    (
-        "device",
-        "UPDATE device SET sealed_token = NULL WHERE node_id = (SELECT recipient FROM mailbox_message WHERE id = 1)",
-        DEVICE,
-    ),
-    (
-        "device",
-        "UPDATE device SET seal_key = x'01' WHERE node_id = (SELECT recipient FROM mailbox_message WHERE id = 1)",
-        DEVICE,
-    ),
-    ("wake", "UPDATE wake SET wake_id = x'01' WHERE id = 1", "1"),
-    ("wake", "UPDATE wake SET node_id = x'01' WHERE id = 1", "1"),
-    ("wake", "UPDATE wake SET reason = 'boredom' WHERE id = 1", "1"),
-    ("wake", "UPDATE wake SET wake_group = x'' WHERE id = 1", "1"),
-    ("wake", "UPDATE wake SET state = 'asleep' WHERE id = 1", "1"),
-    ("wake", "UPDATE wake SET opened_at = -1 WHERE id = 1", "1"),
-    ("wake", "UPDATE wake SET expires_at = -1 WHERE id = 1", "1"),
-    ("wake", "UPDATE wake SET due_at = -1 WHERE id = 1", "1"),
-    ("wake", "UPDATE wake SET step = 4294967295 WHERE id = 1", "1"),
-    ("wake", "UPDATE wake SET attempts = 4294967295 WHERE id = 1", "1"),
-    ("wake", "UPDATE wake SET attempts = -1 WHERE id = 1", "1"),
-    ("wake", "UPDATE wake SET put_off = 'why' WHERE id = 1", "1"),
-    ("wake_attempt", "UPDATE wake_attempt SET device_id = x'01' WHERE id = 1", "1"),
-    ("wake_attempt", "UPDATE wake_attempt SET sent_at = -1 WHERE id = 1", "1"),
-    ("wake_attempt", "UPDATE wake_attempt SET answered_ms = -1 WHERE id = 1", "1"),
-    ("wake_attempt", "UPDATE wake_attempt SET connected_after_seconds = -1 WHERE id = 1", "1"),
-];
-
-const PART: &str = "0101010101010101010101010101010101010101010101010101010101010101";
-const DEVICE: &str = "01010101010101010101010101010101";
+storage::on_both!(
+    what_is_whole_is_not_called_damaged,
+    one_damaged_value_is_found_named_and_harms_nobody_else,
+    a_page_of_damaged_messages_is_not_the_end_of_the_mailbox,
+    a_lost_total_of_the_mailbox_is_counted_anew,
+    a_device_whose_name_is_lost_registers_again,
+);
 
 const LIMITS: MailboxLimits = MailboxLimits {
     message_bytes_max: 100,
@@ -138,8 +39,8 @@ const LIMITS: MailboxLimits = MailboxLimits {
 };
 
 /// Everything twice: for node 1, whose rows are damaged, and for node 2.
-async fn two_of_each() -> TestDatabase {
-    let db = TestDatabase::new().await;
+async fn two_of_each(scratch: Scratch) -> TestDatabase {
+    let db = TestDatabase::on(scratch).await;
     for byte in [1, 2] {
         let mut device = new_device(byte, ["one", "two"][usize::from(byte) - 1]);
         device.device_id.0 = [byte; 16];
@@ -290,8 +191,9 @@ async fn claim_of_node(tx: &mut storage::Tx, node: PublicKey) -> Result<(), Stor
     Ok(())
 }
 
-async fn damaged_by(sql: &'static str) -> TestDatabase {
-    let db = two_of_each().await;
+async fn damaged_by(scratch: Scratch, sql: &'static str) -> TestDatabase {
+    let sql = dialect(&scratch, sql);
+    let db = two_of_each(scratch).await;
     let changed = db.database.submit("damage", move |tx| {
         Box::pin(async move { Ok::<_, StoreError>(tx.execute(sql, &[]).await?) })
     });
@@ -299,17 +201,16 @@ async fn damaged_by(sql: &'static str) -> TestDatabase {
     db
 }
 
-#[tokio::test]
-async fn what_is_whole_is_not_called_damaged() {
-    let db = two_of_each().await;
+async fn what_is_whole_is_not_called_damaged(scratch: Scratch) {
+    let db = two_of_each(scratch).await;
     assert_eq!(look_at_all(&db).await, []);
     others_are_served(&db, "nothing").await;
 }
 
-#[tokio::test]
-async fn one_damaged_value_is_found_named_and_harms_nobody_else() {
-    for (table, sql, id) in DAMAGE {
-        let db = damaged_by(sql).await;
+async fn one_damaged_value_is_found_named_and_harms_nobody_else(kind: Scratch) {
+    let loose: &[(&str, &str, &str)] = if kind.is_postgres() { &[] } else { LOOSE };
+    for (table, sql, id) in DAMAGE.iter().chain(loose) {
+        let db = damaged_by(kind.another(), sql).await;
         let found = look_at_all(&db).await;
         let named: Vec<_> = found.iter().map(|row| (row.table, row.id.as_str())).collect();
         assert_eq!(named, [(*table, *id)], "{sql}: {found:?}");
@@ -321,8 +222,6 @@ async fn one_damaged_value_is_found_named_and_harms_nobody_else() {
 
 #[tokio::test]
 async fn hashes_and_parts_of_no_hold_are_found() {
-    let db = two_of_each().await;
-    db.database.close().await;
     // SQLite itself would refuse it, if it were asked to look.
     let folder = tempfile::tempdir().unwrap();
     let url = storage::DatabaseUrl::Sqlite(folder.path().join("lsp.db"));
@@ -344,15 +243,15 @@ async fn hashes_and_parts_of_no_hold_are_found() {
     other.close().await;
 }
 
-#[tokio::test]
-async fn a_page_of_damaged_messages_is_not_the_end_of_the_mailbox() {
-    let db = TestDatabase::new().await;
-    let outcome = db.database.submit("test", |tx| {
+async fn a_page_of_damaged_messages_is_not_the_end_of_the_mailbox(scratch: Scratch) {
+    let damage = dialect(&scratch, "UPDATE mailbox_message SET message = x'ff' WHERE id <= 2");
+    let db = TestDatabase::on(scratch).await;
+    let outcome = db.database.submit("test", move |tx| {
         Box::pin(async move {
             for byte in 1..=3 {
                 mailbox::keep(tx, &NewMessage { message: vec![byte; 10], ..message(1) }, &LIMITS).await?;
             }
-            tx.execute("UPDATE mailbox_message SET message = x'ff' WHERE id <= 2", &[]).await?;
+            tx.execute(damage, &[]).await?;
             let waiting = mailbox::waiting(tx, public(1), 0, 2).await?;
             assert_eq!(waiting.iter().map(|message| message.id).collect::<Vec<_>>(), [3]);
             assert_eq!(mailbox::last_expiry(tx, public(1)).await?, Some(START + 1_000));
@@ -370,9 +269,8 @@ async fn a_page_of_damaged_messages_is_not_the_end_of_the_mailbox() {
     assert_eq!(db.number("SELECT messages + bytes AS n FROM mailbox_total").await, 0);
 }
 
-#[tokio::test]
-async fn a_lost_total_of_the_mailbox_is_counted_anew() {
-    let db = two_of_each().await;
+async fn a_lost_total_of_the_mailbox_is_counted_anew(scratch: Scratch) {
+    let db = two_of_each(scratch).await;
     let kept = db.database.submit("test", |tx| {
         Box::pin(async move {
             tx.execute("DELETE FROM mailbox_total", &[]).await?;
@@ -385,9 +283,9 @@ async fn a_lost_total_of_the_mailbox_is_counted_anew() {
     assert_eq!(db.number("SELECT bytes AS n FROM mailbox_total").await, 70);
 }
 
-#[tokio::test]
-async fn a_device_whose_name_is_lost_registers_again() {
-    let db = damaged_by("UPDATE device SET device_id = x'01' WHERE node_id = (SELECT recipient FROM mailbox_message WHERE id = 1)").await;
+async fn a_device_whose_name_is_lost_registers_again(scratch: Scratch) {
+    let damage = "UPDATE device SET device_id = x'01' WHERE node_id = (SELECT recipient FROM mailbox_message WHERE id = 1)";
+    let db = damaged_by(scratch, damage).await;
     let again = db.register(1, "one").await;
     assert!(again.is_new);
     assert_eq!(look_at_all(&db).await, []);

@@ -1,5 +1,15 @@
+use storage::testing::Scratch;
+
 use super::*;
 use crate::testing::{START, TestDatabase, new_device, public};
+
+storage::on_both!(
+    a_device_keeps_its_name_when_it_registers_again,
+    a_challenge_is_answered_once,
+    each_bound_refuses_and_takes_nothing_away,
+    a_providers_word_about_an_older_registration_does_not_count,
+    an_operator_removes_a_device,
+);
 
 const URL: &str = "https://push.example.com/1";
 
@@ -7,9 +17,8 @@ async fn devices_of(db: &TestDatabase, node: u8) -> Vec<Device> {
     db.database.read("test", |tx| Box::pin(of_node(tx, public(node)))).await.unwrap()
 }
 
-#[tokio::test]
-async fn a_device_keeps_its_name_when_it_registers_again() {
-    let db = TestDatabase::new().await;
+async fn a_device_keeps_its_name_when_it_registers_again(scratch: Scratch) {
+    let db = TestDatabase::on(scratch).await;
     let first = db.register(1, URL).await;
     assert!(first.is_new);
     let mut later = new_device(1, URL);
@@ -28,9 +37,8 @@ async fn a_device_keeps_its_name_when_it_registers_again() {
     assert!(!db.database.read("test", |tx| Box::pin(has_any(tx, public(3)))).await.unwrap());
 }
 
-#[tokio::test]
-async fn a_challenge_is_answered_once() {
-    let db = TestDatabase::new().await;
+async fn a_challenge_is_answered_once(scratch: Scratch) {
+    let db = TestDatabase::on(scratch).await;
     let device = new_device(1, URL);
     db.try_register(device.clone(), DeviceLimits::default()).await.unwrap();
     let replayed = db.try_register(device, DeviceLimits::default()).await;
@@ -46,9 +54,8 @@ async fn a_challenge_is_answered_once() {
     assert_eq!(db.number("SELECT COUNT(*) AS n FROM used_challenge").await, 1, "the expired one is gone");
 }
 
-#[tokio::test]
-async fn each_bound_refuses_and_takes_nothing_away() {
-    let db = TestDatabase::new().await;
+async fn each_bound_refuses_and_takes_nothing_away(scratch: Scratch) {
+    let db = TestDatabase::on(scratch).await;
     let limits = DeviceLimits { per_node_max: 2, without_channel_max: 1, ..DeviceLimits::default() };
     for url in ["a", "b"] {
         db.try_register(new_device(1, url), limits).await.unwrap();
@@ -70,9 +77,8 @@ async fn each_bound_refuses_and_takes_nothing_away() {
     db.try_register(stranger(3), limits).await.unwrap();
 }
 
-#[tokio::test]
-async fn a_providers_word_about_an_older_registration_does_not_count() {
-    let db = TestDatabase::new().await;
+async fn a_providers_word_about_an_older_registration_does_not_count(scratch: Scratch) {
+    let db = TestDatabase::on(scratch).await;
     db.register(1, URL).await;
     let pushed_to = devices_of(&db, 1).await.remove(0);
     db.register(1, URL).await;
@@ -85,9 +91,8 @@ async fn a_providers_word_about_an_older_registration_does_not_count() {
     assert_eq!(devices_of(&db, 1).await, []);
 }
 
-#[tokio::test]
-async fn an_operator_removes_a_device() {
-    let db = TestDatabase::new().await;
+async fn an_operator_removes_a_device(scratch: Scratch) {
+    let db = TestDatabase::on(scratch).await;
     let device_id = db.register(1, URL).await.device_id;
     let remove = || db.database.submit("test", move |tx| Box::pin(remove(tx, device_id)));
     assert!(remove().await.unwrap());

@@ -138,7 +138,7 @@ fn blind(row: &Row) -> Option<Blind> {
 /// What is damaged of these holds, hashes and parts: each row by itself, and holds whose rows contradict each other.
 ///
 /// # Errors
-/// When a hold has no number, which no SQLite allows.
+/// When a hold has no number, which no database allows.
 pub(in crate::store) fn damaged(
     holds: &[Row],
     hashes: &[Row],

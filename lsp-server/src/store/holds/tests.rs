@@ -3,10 +3,13 @@ use lightning::ln::types::ChannelId;
 use protocol::hold::{HoldEvent, Part, PartState, step};
 use protocol::units::Msat;
 use storage::Database;
+use storage::testing::Scratch;
 
 use super::*;
 use crate::store;
 use crate::testing::public;
+
+storage::on_both!(a_damaged_hold_keeps_no_other_from_being_read);
 
 /// Each makes the rows of hold 1 contradict each other, or hold what no version wrote.
 const DAMAGE: [&str; 9] = [
@@ -58,12 +61,16 @@ async fn hold(db: &Database, byte: u8) {
     .unwrap();
 }
 
-#[tokio::test]
-async fn a_damaged_hold_keeps_no_other_from_being_read() {
+/// The statement as each kind of database writes bytes.
+fn dialect(scratch: &Scratch, damage: &'static str) -> &'static str {
+    if scratch.is_postgres() { damage.replace("x'", "'\\x").leak() } else { damage }
+}
+
+async fn a_damaged_hold_keeps_no_other_from_being_read(kind: Scratch) {
     for damage in DAMAGE {
-        let folder = tempfile::tempdir().unwrap();
-        let url = format!("sqlite:{}", folder.path().join("lsp.sqlite").display()).parse().unwrap();
-        let db = Database::open(&url, &[store::MIGRATIONS]).await.unwrap();
+        let scratch = kind.another();
+        let db = scratch.open(&[store::MIGRATIONS]).await;
+        let damage = dialect(&scratch, damage);
         hold(&db, 1).await;
         hold(&db, 2).await;
         let damaged = db.submit("damage", move |tx| {

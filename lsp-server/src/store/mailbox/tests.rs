@@ -1,5 +1,17 @@
+use storage::testing::Scratch;
+
 use super::*;
 use crate::testing::{START, TestDatabase, public};
+
+storage::on_both!(
+    messages_wait_in_order_of_arrival_each_once,
+    a_repeat_keeps_a_message_longer,
+    each_bound_refuses_and_takes_nothing_away,
+    bytes_are_bounded_too,
+    room_comes_back,
+    a_doubtful_delivery_is_repeated_a_few_times,
+    recipients_come_in_pages,
+);
 
 const LIMITS: MailboxLimits = MailboxLimits {
     message_bytes_max: 100,
@@ -41,9 +53,8 @@ async fn total(db: &TestDatabase) -> (i64, i64) {
     (messages, db.number("SELECT bytes AS n FROM mailbox_total").await)
 }
 
-#[tokio::test]
-async fn messages_wait_in_order_of_arrival_each_once() {
-    let db = TestDatabase::new().await;
+async fn messages_wait_in_order_of_arrival_each_once(scratch: Scratch) {
+    let db = TestDatabase::on(scratch).await;
     for text in ["one", "two", "one", "three"] {
         put(&db, message(1, Some(9), text)).await;
     }
@@ -59,9 +70,8 @@ async fn messages_wait_in_order_of_arrival_each_once() {
     assert_eq!((rows[0].previous_hop, rows[0].bytes), (Some(public(9)), 3));
 }
 
-#[tokio::test]
-async fn a_repeat_keeps_a_message_longer() {
-    let db = TestDatabase::new().await;
+async fn a_repeat_keeps_a_message_longer(scratch: Scratch) {
+    let db = TestDatabase::on(scratch).await;
     put(&db, message(1, None, "one")).await;
     put(&db, NewMessage { expires_at: START + 5_000, ..message(1, None, "one") }).await;
     let expiry = db.database.read("test", |tx| Box::pin(last_expiry(tx, public(1)))).await.unwrap();
@@ -70,9 +80,8 @@ async fn a_repeat_keeps_a_message_longer() {
     assert_eq!(nobody, None);
 }
 
-#[tokio::test]
-async fn each_bound_refuses_and_takes_nothing_away() {
-    let db = TestDatabase::new().await;
+async fn each_bound_refuses_and_takes_nothing_away(scratch: Scratch) {
+    let db = TestDatabase::on(scratch).await;
     let refused = |reason| Kept::Refused(reason);
     let long = "x".repeat(101);
     assert_eq!(put(&db, message(1, Some(9), &long)).await, refused(RefuseReason::MessageTooLong));
@@ -93,9 +102,8 @@ async fn each_bound_refuses_and_takes_nothing_away() {
     assert_eq!(total(&db).await, (6, 6));
 }
 
-#[tokio::test]
-async fn bytes_are_bounded_too() {
-    let db = TestDatabase::new().await;
+async fn bytes_are_bounded_too(scratch: Scratch) {
+    let db = TestDatabase::on(scratch).await;
     let text = |c: &str| c.repeat(90);
     for c in ["a", "b"] {
         assert_eq!(put(&db, message(1, Some(9), &text(c))).await, Kept::New);
@@ -105,9 +113,8 @@ async fn bytes_are_bounded_too() {
     assert_eq!(put(&db, message(1, Some(8), &text("d"))).await, Kept::Refused(RefuseReason::RecipientFull));
 }
 
-#[tokio::test]
-async fn room_comes_back() {
-    let db = TestDatabase::new().await;
+async fn room_comes_back(scratch: Scratch) {
+    let db = TestDatabase::on(scratch).await;
     for text in ["a", "bb", "ccc"] {
         put(&db, message(1, Some(9), text)).await;
     }
@@ -132,9 +139,8 @@ async fn room_comes_back() {
     assert!(waiting_for(&db, 3).await[0].0 > ids[2], "no id is given twice");
 }
 
-#[tokio::test]
-async fn a_doubtful_delivery_is_repeated_a_few_times() {
-    let db = TestDatabase::new().await;
+async fn a_doubtful_delivery_is_repeated_a_few_times(scratch: Scratch) {
+    let db = TestDatabase::on(scratch).await;
     put(&db, message(1, None, "one")).await;
     let ids: Vec<_> = waiting_for(&db, 1).await.into_iter().map(|(id, _)| id).collect();
     for tries_left in [2, 1, 0] {
@@ -148,9 +154,8 @@ async fn a_doubtful_delivery_is_repeated_a_few_times() {
     assert_eq!(total(&db).await, (0, 0));
 }
 
-#[tokio::test]
-async fn recipients_come_in_pages() {
-    let db = TestDatabase::new().await;
+async fn recipients_come_in_pages(scratch: Scratch) {
+    let db = TestDatabase::on(scratch).await;
     for recipient in 1..=5 {
         put(&db, message(recipient, None, "one")).await;
     }

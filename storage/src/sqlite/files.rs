@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::lease;
+use super::lease;
 
 /// The database, its log and its lease. A name that is gone may come back (moved aside, a volume that went away); a name that
 /// means another file now means that what is written here is read by nobody.

@@ -1,8 +1,8 @@
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
+use super::owner_only;
 use crate::StorageError;
-use crate::sqlite::owner_only;
 
 /// The right to use a database, alone. The operating system takes it back when the process ends, however it ends.
 ///
@@ -13,7 +13,7 @@ pub(crate) struct Lease {
 }
 
 /// Where the lease on a database lies.
-pub(crate) fn path(database: &Path) -> PathBuf {
+pub(super) fn path(database: &Path) -> PathBuf {
     let mut path = database.as_os_str().to_owned();
     path.push(".lock");
     path.into()
@@ -26,7 +26,9 @@ impl Lease {
         let file = owner_only().open(&path).map_err(open)?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _locked: file }),
-            Err(TryLockError::WouldBlock) => Err(StorageError::InUse { path: database.to_owned() }),
+            Err(TryLockError::WouldBlock) => {
+                Err(StorageError::InUse { database: database.display().to_string() })
+            }
             Err(TryLockError::Error(source)) => Err(open(source)),
         }
     }

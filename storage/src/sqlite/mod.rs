@@ -1,4 +1,11 @@
-//! How a SQLite file is created and opened.
+//! SQLite: one file, and how it is created and opened.
+
+pub(crate) mod backup;
+pub(crate) mod codes;
+mod files;
+mod lease;
+mod link;
+pub(crate) mod query;
 
 use std::fs::OpenOptions;
 use std::io;
@@ -11,7 +18,14 @@ use sqlx::sqlite::{
 };
 use sqlx::{ConnectOptions as _, Connection as _};
 
-use crate::StorageError;
+pub(crate) use files::Files;
+pub(crate) use lease::Lease;
+pub(crate) use link::Link;
+
+use crate::{MigrationSet, StorageError, migration};
+
+/// Whether there is a table of the name `$1`.
+pub(crate) const HAS_TABLE: &str = "SELECT 1 AS one FROM sqlite_schema WHERE type = 'table' AND name = $1";
 
 /// Each reader is a thread of its own.
 const READERS_MAX: u32 = 4;
@@ -30,6 +44,24 @@ const LOG_BYTES_KEPT: &str = "67108864";
 
 const STATEMENTS_CACHED: usize = 512;
 
+/// Takes the lease, creates what is missing, and applies the migrations.
+pub(crate) async fn open(
+    path: &Path,
+    sets: &[MigrationSet],
+    synchronous: SqliteSynchronous,
+) -> Result<(Link, SqlitePool, Lease), StorageError> {
+    let path = canonical(path)?;
+    let lease = Lease::take(&path)?;
+    create(&path)?;
+    let mut connection = connect_writer(&path, synchronous).await?;
+    migration::run_sqlite(&mut connection, sets).await?;
+    be_impatient(&mut connection).await?;
+    let readers = connect_readers(&path).await?;
+    let watcher = connect_watcher(&path).await?;
+    let files = Files::of(&path).map_err(|source| StorageError::Open { path, source })?;
+    Ok((Link::new(connection, watcher, files), readers, lease))
+}
+
 /// The file's one name: the lease must meet every other way to write it.
 pub(crate) fn canonical(path: &Path) -> Result<PathBuf, StorageError> {
     let resolve = || {
@@ -47,7 +79,7 @@ pub(crate) fn canonical(path: &Path) -> Result<PathBuf, StorageError> {
 }
 
 /// Creates the file if it is missing. SQLite gives its companions (`-wal`, `-shm`) the permissions of the file itself.
-pub(crate) fn create(path: &Path) -> Result<(), StorageError> {
+fn create(path: &Path) -> Result<(), StorageError> {
     let open = |source| StorageError::Open { path: path.to_owned(), source };
     let file = owner_only().open(path).map_err(open)?;
     #[cfg(unix)]
@@ -71,7 +103,7 @@ pub(crate) fn owner_only() -> OpenOptions {
     options
 }
 
-pub(crate) async fn connect_writer(
+async fn connect_writer(
     path: &Path,
     synchronous: SqliteSynchronous,
 ) -> Result<SqliteConnection, StorageError> {
@@ -83,11 +115,11 @@ pub(crate) async fn connect_writer(
         .pragma("journal_size_limit", LOG_BYTES_KEPT);
     SqliteConnection::connect_with(&options)
         .await
-        .map_err(|source| StorageError::Connect { path: path.to_owned(), source })
+        .map_err(|source| StorageError::Connect { database: path.display().to_string(), source })
 }
 
 /// Nobody waits for a lock in silence: the writer notices soon, and says so.
-pub(crate) async fn be_impatient(writer: &mut SqliteConnection) -> Result<(), StorageError> {
+async fn be_impatient(writer: &mut SqliteConnection) -> Result<(), StorageError> {
     Ok(sqlx::query(WRITER_PATIENCE).execute(writer).await.map(drop)?)
 }
 
@@ -95,7 +127,7 @@ pub(crate) async fn be_impatient(writer: &mut SqliteConnection) -> Result<(), St
 pub(crate) async fn connect_watcher(path: &Path) -> Result<SqliteConnection, StorageError> {
     SqliteConnection::connect_with(&options(path).read_only(true))
         .await
-        .map_err(|source| StorageError::Connect { path: path.to_owned(), source })
+        .map_err(|source| StorageError::Connect { database: path.display().to_string(), source })
 }
 
 pub(crate) async fn connect_readers(path: &Path) -> Result<SqlitePool, StorageError> {
@@ -106,7 +138,7 @@ pub(crate) async fn connect_readers(path: &Path) -> Result<SqlitePool, StorageEr
         .test_before_acquire(false)
         .connect_with(options(path).read_only(true))
         .await
-        .map_err(|source| StorageError::Connect { path: path.to_owned(), source })
+        .map_err(|source| StorageError::Connect { database: path.display().to_string(), source })
 }
 
 fn options(path: &Path) -> SqliteConnectOptions {
