@@ -11,6 +11,7 @@ mod check;
 mod crash;
 mod demo;
 mod fuzz;
+mod postgres;
 mod process;
 mod simulate;
 mod steps;

@@ -8,15 +8,18 @@ use xtask::bitcoind::{self, EXE_VAR};
 
 use crate::arguments::take_flag;
 use crate::check;
+use crate::postgres::{self, Server};
 use crate::process::{self, Beside, cargo};
 use crate::steps::{Steps, print_progress};
 
 /// Every check and every test.
 ///
 /// Runs `cargo xtask check`, gets a bitcoind (BITCOIND_EXE, else PATH, else on Debian a download into the user's
-/// cache), builds the programs, and runs `cargo test --workspace`, then the tests of tests/interop. The simulator's
-/// worlds run beside the other tests, at the lowest priority: they need the processor, the others mostly wait. A failed
-/// check does not keep the tests from running; the command fails if anything failed.
+/// cache), starts a Postgres of its own if `initdb` and `postgres` are installed (LIGHTNING_ROD_POSTGRES_URL names another),
+/// builds the programs, and runs `cargo test --workspace`, the unit tests once more on Postgres, then the tests of tests/interop.
+/// The simulator's worlds run beside the other tests, at the lowest priority: they need the processor, the others mostly wait.
+/// A failed check does not keep the tests from running; the command fails if anything failed, a Postgres that is installed and
+/// does not start included.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Leave the checks out.
@@ -41,6 +44,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     }
     // Without a bitcoind or without the programs, every test on real nodes would fail, and say less.
     let bitcoind = steps.run("bitcoind", || bitcoind::ensure(&mut print_progress));
+    let postgres = start_postgres(&mut steps);
     // All targets: built together with the tests, the programs share every dependency with them; alone, they would
     // have some compiled once more with fewer features.
     let built = bitcoind.and_then(|exe| {
@@ -53,11 +57,19 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         let worlds = arguments.ask_for_all().then(|| {
             // Whatever else a package has in its tests knows no such name.
             test.args(["--", "--skip", SIMULATED_WORLDS]);
-            Beside::start("cargo test", with_environment(&mut simulated_worlds(), &exe))
+            Beside::start("cargo test", with_environment(&mut simulated_worlds(), &exe, None))
         });
         steps.run("test", || {
-            process::run_reading(with_environment(&mut test, &exe), |line| counts.read(line))
+            process::run_reading(with_environment(&mut test, &exe, postgres.url()), |line| counts.read(line))
         });
+        if arguments.ask_for_all() && postgres.is_there() {
+            steps.run("test on Postgres", || {
+                let mut command = on_postgres();
+                process::run_reading(with_environment(&mut command, &exe, postgres.url()), |line| {
+                    counts.read(line)
+                })
+            });
+        }
         if let Some(worlds) = worlds {
             steps.run("test simulated worlds", || worlds.finish(|line| counts.read(line)));
         }
@@ -65,12 +77,15 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
             steps.run("test tests/interop", || {
                 let mut command = cargo();
                 command.args(["test", "--no-fail-fast", "--manifest-path"]).arg(manifest);
-                process::run_reading(with_environment(&mut command, &exe), |line| counts.read(line))
+                process::run_reading(with_environment(&mut command, &exe, None), |line| counts.read(line))
             });
         }
     }
     let outcome = steps.summary();
     println!("{} passed, {} failed", counts.passed, counts.failed);
+    if matches!(postgres, Postgres::NotInstalled) {
+        println!("SKIPPED: every test on Postgres, since none is installed");
+    }
     outcome
 }
 
@@ -83,6 +98,50 @@ fn simulated_worlds() -> Command {
     let mut command = process::at_lowest_priority(&cargo());
     command.args(["test", "--workspace", "--test", "simulate", "--", SIMULATED_WORLDS, "--nocapture"]);
     command
+}
+
+/// The tests that run on one kind of database, which was SQLite before.
+fn on_postgres() -> Command {
+    // `--workspace`: the features that everything else was built with.
+    let mut command = cargo();
+    command.args(["test", "--workspace", "--lib", "--no-fail-fast", "--", "--skip", "on_both"]);
+    command.env(postgres::USUAL_VAR, "postgres");
+    command
+}
+
+/// What the tests on Postgres run on.
+enum Postgres {
+    Ours(Server),
+    /// Named by the environment.
+    Theirs,
+    NotInstalled,
+    Failed,
+}
+
+impl Postgres {
+    fn is_there(&self) -> bool {
+        matches!(self, Self::Ours(_) | Self::Theirs)
+    }
+
+    fn url(&self) -> Option<&str> {
+        match self {
+            Self::Ours(server) => Some(server.url()),
+            Self::Theirs | Self::NotInstalled | Self::Failed => None,
+        }
+    }
+}
+
+fn start_postgres(steps: &mut Steps) -> Postgres {
+    if std::env::var_os(postgres::URL_VAR).is_some_and(|url| !url.is_empty()) {
+        return Postgres::Theirs;
+    }
+    let Some(programs) = postgres::programs() else {
+        print_progress("SKIPPED: found no initdb and postgres: nothing is tested on Postgres");
+        return Postgres::NotInstalled;
+    };
+    let target = steps.run("target folder", process::target_dir);
+    let server = target.and_then(|target| steps.run("postgres", || Server::start(&programs, &target)));
+    server.map_or(Postgres::Failed, Postgres::Ours)
 }
 
 /// What all the test programs say together.
@@ -140,7 +199,15 @@ impl Arguments {
 }
 
 /// The tests find the bitcoind, and the programs that were just built, through these.
-fn with_environment<'a>(command: &'a mut Command, bitcoind: &Path) -> &'a mut Command {
+fn with_environment<'a>(
+    command: &'a mut Command,
+    bitcoind: &Path,
+    postgres: Option<&str>,
+) -> &'a mut Command {
+    if let Some(url) = postgres {
+        command.env(postgres::URL_VAR, url);
+    }
+
     // Built in the profile that this program is in too: cargo's default.
     if let Ok(folder) = xtask::bin_dir() {
         command.env(BIN_DIR_VAR, folder);
