@@ -17,6 +17,20 @@ use crate::{NOTES, add_note, note_ids};
 /// Keeps the server until its own input ends, which it does with this process.
 const KEEPER: &str = r#""$@" & server=$!; cat >/dev/null; kill -INT "$server"; wait "$server""#;
 
+/// The slot that keeps what the standby has not heard yet: other tests' checkpoints would remove it.
+fn slot() -> String {
+    format!("test_{}", std::process::id())
+}
+
+/// Settings that a standby may not have lower than its primary, which may have them from its command line.
+const SETTINGS: [&str; 5] = [
+    "max_connections",
+    "max_worker_processes",
+    "max_wal_senders",
+    "max_prepared_transactions",
+    "max_locks_per_transaction",
+];
+
 struct Standby {
     keeper: Child,
     folder: tempfile::TempDir,
@@ -47,7 +61,7 @@ impl Standby {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data");
         let copied = Command::new(programs.join("pg_basebackup"))
-            .args(["-R", "-X", "stream", "-c", "fast", "-d", primary.url_text(), "-D"])
+            .args(["-R", "-X", "stream", "-c", "fast", "-C", "-S", &slot(), "-d", primary.url_text(), "-D"])
             .arg(&data)
             .output()
             .unwrap();
@@ -58,6 +72,14 @@ impl Standby {
         let mut keeper = Command::new("sh");
         keeper.args(["-c", KEEPER, "sh"]).arg(programs.join("postgres")).arg("-D").arg(&data);
         keeper.args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]);
+        for setting in SETTINGS {
+            let value: String = sqlx::query_scalar("SELECT current_setting($1)")
+                .bind(setting)
+                .fetch_one(&mut connection)
+                .await
+                .unwrap();
+            keeper.arg("-c").arg(format!("{setting}={value}"));
+        }
         keeper.arg("-c").arg(format!("port={port}")).uid(uid).gid(gid).current_dir(folder.path());
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
         keeper.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log);
@@ -90,13 +112,35 @@ impl Standby {
     }
 
     /// Without a query on the standby that waits for it: replayed changes of others may cancel one.
-    async fn promote(&self) {
+    async fn promote(&self, primary: &Scratch) {
         let _: bool = sqlx::query_scalar("SELECT pg_promote(false)")
             .fetch_one(&mut connect(&self.url).await)
             .await
             .unwrap();
         let is_standby = "SELECT pg_is_in_recovery()::text";
         while ask(&mut connect(&self.url).await, is_standby).await == "true" {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        self.give_up_slot(primary).await;
+    }
+
+    /// Once the primary has noticed that nobody listens any more.
+    async fn give_up_slot(&self, primary: &Scratch) {
+        let mut primary = connect(primary.url_text()).await;
+        let slot = slot();
+        let drop_it = format!(
+            "SELECT COUNT(pg_drop_replication_slot(slot_name))::text FROM pg_replication_slots \
+             WHERE slot_name = '{slot}' AND NOT active"
+        );
+        let left = format!("SELECT COUNT(*)::text FROM pg_replication_slots WHERE slot_name = '{slot}'");
+        loop {
+            let mut ask = async |sql: &str| -> String {
+                sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&mut primary).await.unwrap()
+            };
+            ask(&drop_it).await;
+            if ask(&left).await == "0" {
+                return;
+            }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -130,7 +174,7 @@ async fn a_standby_is_used_only_with_all_that_was_committed() {
         "{error}"
     );
 
-    standby.promote().await;
+    standby.promote(&primary).await;
     let error = standby.refused().await;
     assert!(matches!(&error, StorageError::Moved { .. }), "{error}");
 
