@@ -210,7 +210,10 @@ impl Work {
             if alone && one.alone >= ALONE_MAX {
                 report.not_reached(&one);
             } else {
-                again.push(Try { alone: one.alone + u32::from(alone), ..one });
+                let mut again_one = Try { alone: one.alone + u32::from(alone), ..one };
+                // Some points come by chance in one story and always in another.
+                let story = again_one.elsewhere.pop().unwrap_or(round.story);
+                again.push(Round { story, tries: vec![again_one] });
             }
         }
         let died: usize = outcome.deaths.iter().sum();
@@ -224,7 +227,6 @@ impl Work {
             if again.is_empty() { "" } else { "; not all were reached" }
         );
         drop(report);
-        let again = again.into_iter().map(|one| Round { story: round.story, tries: vec![one] });
         lock(&self.rounds).extend(again);
     }
 }

@@ -70,6 +70,14 @@ impl Found {
         let stories = self.0.get(&(role, point.to_owned()))?;
         Story::ALL.into_iter().find_map(|story| stories.get(&story).map(|times| (story, *times)))
     }
+
+    /// The other stories in which it is reached, that with the most times last.
+    fn elsewhere(&self, role: Role, point: &str, story: Story) -> Vec<Story> {
+        let Some(stories) = self.0.get(&(role, point.to_owned())) else { return Vec::new() };
+        let mut others: Vec<_> = stories.iter().filter(|(other, _)| **other != story).collect();
+        others.sort_by_key(|(_, times)| **times);
+        others.into_iter().map(|(story, _)| *story).collect()
+    }
 }
 
 /// One process that is to die in a round.
@@ -81,12 +89,14 @@ pub(super) struct Try {
     pub(super) must_come: bool,
     /// How often it was tried alone, in vain.
     pub(super) alone: u32,
+    /// Where else it can be tried, the best last.
+    pub(super) elsewhere: Vec<Story>,
 }
 
 impl Try {
     fn at(role: Role, points: &[&str]) -> Self {
         let dooms = points.iter().map(|point| Doom::At((*point).to_owned())).collect();
-        Self { role, dooms, must_come: true, alone: 0 }
+        Self { role, dooms, must_come: true, alone: 0, elsewhere: Vec::new() }
     }
 }
 
@@ -123,7 +133,8 @@ pub(super) fn plan(options: &Options, found: &Found) -> Result<Vec<Round>, Failu
                 if options.whole {
                     tries.extend(every_time(options, found, role, &point));
                 } else if let Some((story, times)) = found.story_of(role, &point) {
-                    tries.push((story, Try::at(role, &[&point])));
+                    let elsewhere = found.elsewhere(role, &point, story);
+                    tries.push((story, Try { elsewhere, ..Try::at(role, &[&point]) }));
                     let commits = COMMITS.iter().filter(|at| point.ends_with("_commit") && **at <= times);
                     // On a busy machine more is written in one commit, and there are fewer.
                     tries.extend(commits.map(|at| {
@@ -182,7 +193,8 @@ fn every_time(options: &Options, found: &Found, role: Role, point: &str) -> Vec<
         for at in (1..=*times).filter(|at| options.every || TIMES.contains(at)) {
             // A process that is killed and started before it reaches a point for the N-th time counts anew.
             let must_come = at == 1;
-            tries.push((*story, Try { must_come, ..Try::at(role, &[&format!("{point}:{at}")]) }));
+            let elsewhere = found.elsewhere(role, point, *story);
+            tries.push((*story, Try { must_come, elsewhere, ..Try::at(role, &[&format!("{point}:{at}")]) }));
         }
     }
     tries
@@ -225,7 +237,7 @@ fn random_rounds(options: &Options) -> Vec<Round> {
             let tries = roles
                 .map(|role| {
                     let doom = Doom::After(Duration::from_millis(random.next() % KILL_AFTER_MS_MAX));
-                    Try { role, dooms: vec![doom], must_come: false, alone: 0 }
+                    Try { role, dooms: vec![doom], must_come: false, alone: 0, elsewhere: Vec::new() }
                 })
                 .collect();
             Round { story, tries }
