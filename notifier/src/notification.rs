@@ -7,6 +7,8 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
+use crate::WakeId;
+
 /// What FCM and APNs take, less what stands around it.
 const CONTENT_BYTES_MAX: usize = 3_500;
 
@@ -78,13 +80,18 @@ impl Notification {
         Value::Object(payload)
     }
 
-    /// FCM's message for a phone of either system, without its token: `expires_at` is in seconds since 1970.
-    pub(crate) fn fcm_message(&self, ttl_seconds: u64, expires_at: u64) -> Value {
+    /// FCM's message for a phone of either system, without its token: `expires_at` is in seconds since 1970. An iPhone shows one
+    /// notification for each collapse id: what is pushed again after a crash takes the place of the first.
+    pub(crate) fn fcm_message(&self, ttl_seconds: u64, expires_at: u64, collapse_id: WakeId) -> Value {
         json!({
             "data": self.data(),
             "android": { "priority": "HIGH", "ttl": format!("{ttl_seconds}s") },
             "apns": {
-                "headers": { "apns-priority": "10", "apns-expiration": expires_at.to_string() },
+                "headers": {
+                    "apns-priority": "10",
+                    "apns-expiration": expires_at.to_string(),
+                    "apns-collapse-id": collapse_id.to_string(),
+                },
                 "payload": { "aps": self.aps() },
             },
         })
@@ -118,11 +125,13 @@ mod tests {
             "app_data": "mine",
         });
         let aps = json!({ "alert": { "title": "Incoming payment" }, "mutable-content": 1 });
-        let message = notification().fcm_message(60, 1_060);
+        let message = notification().fcm_message(60, 1_060, WakeId([0xab; 16]));
         assert_eq!(message["data"], data);
         assert_eq!(message["android"], json!({ "priority": "HIGH", "ttl": "60s" }));
         assert_eq!(message["apns"]["payload"]["aps"], aps);
-        assert_eq!(message["apns"]["headers"]["apns-priority"], "10");
+        let headers =
+            json!({ "apns-priority": "10", "apns-expiration": "1060", "apns-collapse-id": "ab".repeat(16) });
+        assert_eq!(message["apns"]["headers"], headers);
         let payload = notification().apns_payload();
         assert_eq!((&payload["aps"], &payload["notification_type"]), (&aps, &data["notification_type"]));
         assert_eq!(payload["notification_payload"], data["notification_payload"]);

@@ -80,7 +80,7 @@ impl FcmGateway {
     fn request(&self, target: &PushTarget, push: &Push, now_unix: u64) -> RequestBuilder {
         let ttl = push.seconds_left(now_unix).min(TTL_SECONDS_MAX);
         let mut message = match push.notification() {
-            Some(notification) => notification.fcm_message(ttl, push.expires_at()),
+            Some(notification) => notification.fcm_message(ttl, push.expires_at(), push.collapse_id()),
             None => json!({
                 "data": { "push": body(push, target, &self.ambient) },
                 "android": {
