@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use tests::attempt::{Attempt, Program};
-use tests::failure::TestResult;
+use tests::failure::{Failure, TestResult};
 use tests::stage::{PAYMENT_TIMEOUT, Setup, Stage};
 
 fn refused(attempt: &Attempt, words: &str) {
@@ -45,12 +45,14 @@ async fn a_wallet_lists_refreshes_tests_and_removes_its_devices() -> TestResult 
     }
 
     let database = stage.payers_lsp().data_dir().join("lsp.sqlite");
-    for file in [database.clone(), database.with_extension("sqlite-wal")] {
-        let bytes = std::fs::read(&file).unwrap_or_default();
-        for secret in [elsewhere, phone.webhook_url()] {
-            let held = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
-            assert!(!held, "{} holds a token", file.display());
-        }
+    let mut bytes = Vec::new();
+    for path in [database.clone(), database.with_extension("sqlite-wal")] {
+        bytes.extend(std::fs::read(&path).map_err(|source| Failure::File { path, source })?);
+    }
+    let held = |needle: &[u8]| bytes.windows(needle.len()).any(|window| window == needle);
+    assert!(held(b"sealed_token") && held(b"webhook"), "what is stored in plain is found");
+    for secret in [elsewhere, phone.webhook_url()] {
+        assert!(!held(secret.as_bytes()), "the database holds a token");
     }
 
     phone.ask(&["devices", "remove", &id]).await?;
