@@ -1,7 +1,7 @@
 //! The file with the keys: 32 bytes, or lines of 64 hex digits, the current key first and earlier ones below it.
 
 use std::fs::{self, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -25,7 +25,7 @@ pub enum TokenKeyError {
         /// The file.
         path: PathBuf,
         /// The system's answer.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// Others may read it.
     #[error("{} (push.token_key_file) can be read by others (mode {mode:04o}): run `chmod 600` on it", path.display())]
@@ -51,7 +51,7 @@ pub enum TokenKeyError {
         /// The file.
         path: PathBuf,
         /// The system's answer.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// No randomness.
     #[error("the system gives no entropy for a new key: {0}")]
@@ -98,7 +98,10 @@ fn parse(content: &[u8]) -> Option<TokenKeys> {
     }
 }
 
-/// Makes a key and writes it to a new file, durably, readable by its owner only.
+/// What a key is called until all of it is on disk.
+const STAGED_SUFFIX: &str = ".new";
+
+/// Makes a key and writes it to a new file, durably, readable by its owner only. A crash leaves the whole file or none.
 ///
 /// # Errors
 /// [`TokenKeyError`]; when the file is there already, above all.
@@ -106,19 +109,42 @@ pub fn create(path: &Path) -> Result<TokenKeys, TokenKeyError> {
     let mut key = Zeroizing::new([0; 32]);
     getrandom::fill(&mut *key).map_err(TokenKeyError::Entropy)?;
     let uncreatable = |source| TokenKeyError::Uncreatable { path: path.to_owned(), source };
-    let mut file =
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(uncreatable)?;
     let text = Zeroizing::new(format!("{}\n", key.as_hex()));
-    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).and_then(|()| {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        fs::File::open(folder.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all())
-    });
-    if let Err(source) = written {
-        // Half a key is none, and would stand in the way of the next attempt. The file is ours: it was new.
-        let _ = fs::remove_file(path);
-        return Err(uncreatable(source));
-    }
+    let staged = stage(path, text.as_bytes()).map_err(uncreatable)?;
+    publish(&staged, path).map_err(|source| {
+        // Of no use to anybody: no row is sealed with it.
+        let _ = fs::remove_file(&staged);
+        uncreatable(source)
+    })?;
     Ok(TokenKeys::new(&key, &[]))
+}
+
+/// Writes `content` to a file of its own beside `path`, durably.
+pub(super) fn stage(path: &Path, content: &[u8]) -> io::Result<PathBuf> {
+    let mut staged = path.as_os_str().to_owned();
+    staged.push(STAGED_SUFFIX);
+    let staged = PathBuf::from(staged);
+    match fs::remove_file(&staged) {
+        // A process that died before it could publish it left it behind.
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&staged)?;
+    file.write_all(content).and_then(|()| file.sync_all()).inspect_err(|_| {
+        // Half a key is none; the next attempt would remove it, too.
+        let _ = fs::remove_file(&staged);
+    })?;
+    Ok(staged)
+}
+
+/// Gives what was staged its name, unless something has it: the database's lease lets one process at a time come here.
+fn publish(staged: &Path, path: &Path) -> io::Result<()> {
+    if path.symlink_metadata().is_ok() {
+        return Err(ErrorKind::AlreadyExists.into());
+    }
+    fs::rename(staged, path)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// Reads the keys, or makes one if there is no file and no row that was sealed: `used` are the keys that rows may be sealed

@@ -88,6 +88,22 @@ fn the_file_is_for_its_owner_and_never_overwritten() {
 }
 
 #[test]
+fn a_crash_while_the_file_is_made_leaves_none_and_the_next_start_makes_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key");
+    let staged = file::stage(&path, b"half a k").unwrap();
+    assert!(matches!(open(&path, &[]), Ok(keys) if load(&path).unwrap().current_id() == keys.current_id()));
+    assert!(!staged.exists(), "and nothing stays behind");
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+
+    // Where the key cannot be whole, it is not there at all.
+    let path = folder.path().join("other");
+    fs::create_dir(folder.path().join("other.new")).unwrap();
+    assert!(matches!(create(&path), Err(TokenKeyError::Uncreatable { .. })));
+    assert!(!path.exists());
+}
+
+#[test]
 fn a_file_is_raw_or_lines_of_hex_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("key");
