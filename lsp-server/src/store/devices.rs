@@ -1,6 +1,7 @@
 //! Devices that can be woken. Their tokens are sealed: [`crate::tokens`] has the key.
 
 mod census;
+mod known;
 mod tested;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ use protocol::push::SealKey;
 use storage::{ReadTx, Row, StorageError, Tx, values};
 
 pub use census::count_by_platform;
+pub use known::known_id;
 
 use super::StoreError;
 use super::challenges::{Answered, ChallengeRefused, use_challenge};
@@ -167,7 +169,6 @@ pub struct Registered {
 /// Why a device is not registered. Nothing was changed, and the challenge may be answered again.
 #[derive(Debug, thiserror::Error)]
 pub enum RegisterError {
-    /// The challenge was answered before.
     /// The challenge cannot be used.
     #[error(transparent)]
     Challenge(#[from] ChallengeRefused),
@@ -182,7 +183,8 @@ pub enum RegisterError {
     Storage(#[from] StorageError),
 }
 
-/// Registers a device; one that the node registered before keeps its name. Uses the challenge up.
+/// Registers a device; one that the node registered before keeps its name, and if its token was sealed for that name, its row has
+/// the token as it was sealed now: whatever had become of it. Uses the challenge up.
 ///
 /// # Errors
 /// See [`RegisterError`].
@@ -222,6 +224,13 @@ pub async fn register(
             &[device_id.0.into(), now, flag(device), topic, environment, seal_key],
         )
         .await?;
+        if device_id == device.device_id {
+            tx.execute(
+                "UPDATE device SET plain_token = NULL, sealed_token = $2, token_key = $3 WHERE device_id = $1",
+                &values![device_id.0, &token.bytes, token.key_id.0],
+            )
+            .await?;
+        }
         return Ok(Registered { device_id, is_new: false });
     }
 

@@ -14,12 +14,14 @@ use protocol::api::public::{
 use protocol::wake::WakeReason;
 use serde::Serialize;
 use serde_json::json;
+use storage::values;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::*;
 use crate::config::NotifyConfig;
 use crate::http::openapi_tests::Conformity;
+use crate::store::devices;
 use crate::store::wakes::{self, NewWake};
 use crate::testing::{
     FakeNode, Receiver, START, TestClock, TestDatabase, gateway, public, secret, token_keys,
@@ -151,6 +153,23 @@ async fn a_device_registers_with_its_nodes_signature() {
     assert_eq!(answer.status(), StatusCode::OK, "it was registered before");
     let again: RegisterDeviceResponse = answer.json().await.unwrap();
     assert_eq!((again, api.devices().await), (first, 1));
+}
+
+#[tokio::test]
+async fn a_registration_mends_a_token_that_cannot_be_opened() {
+    let api = Api::start().await;
+    api.register(&api.registration(PHONE, URL).await).await.error_for_status().unwrap();
+    let broken = api.db.database.submit("test_break", |tx| {
+        Box::pin(async move {
+            tx.execute("UPDATE device SET sealed_token = token_key, token_key = $1", &values![[0u8; 8]]).await
+        })
+    });
+    assert_eq!(broken.await.unwrap(), 1);
+    let answer = api.register(&api.registration(PHONE, URL).await).await;
+    assert_eq!(answer.status(), StatusCode::OK, "it keeps its name");
+    let listed = api.db.database.read("test", |tx| Box::pin(devices::list(tx, 10)));
+    let device = listed.await.unwrap().remove(0);
+    assert_eq!(api.waker.tokens().open_target(&device).unwrap().token, URL);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use lightning::util::message_signing;
+use notifier::PushTarget;
 use protocol::api::Problem;
 use protocol::api::public::{RegisterDeviceRequest, RegisterDeviceResponse};
 use storage::StorageError;
@@ -97,7 +98,18 @@ async fn register(
     request: RegisterDeviceRequest,
 ) -> Result<(StatusCode, RegisterDeviceResponse), RegisterDeviceError> {
     let state = &state.inner;
-    let new = check(state, request)?;
+    let (mut new, target) = check(state, request)?;
+    let (node_id, sealed) = (new.node_id, new.target.clone());
+    let known = state
+        .database
+        .read::<_, StorageError, _>("known_device", move |tx| {
+            Box::pin(async move { devices::known_id(tx, node_id, &sealed).await })
+        })
+        .await?;
+    if let Some(device_id) = known {
+        new.device_id = device_id;
+        new.target = state.waker.tokens().seal_target(device_id, &node_id, &target);
+    }
     let limits = state.limits;
     let registered = state
         .database
@@ -119,7 +131,10 @@ async fn register(
 }
 
 /// All that can be said without the database, the cheap things first.
-fn check(state: &Inner, request: RegisterDeviceRequest) -> Result<NewDevice, RegisterDeviceError> {
+fn check(
+    state: &Inner,
+    request: RegisterDeviceRequest,
+) -> Result<(NewDevice, PushTarget), RegisterDeviceError> {
     let now_unix = state.clock.now_unix();
     let text = request.text(&state.node.node_id());
     let target = target(state, request.target(), now_unix)?;
@@ -131,13 +146,14 @@ fn check(state: &Inner, request: RegisterDeviceRequest) -> Result<NewDevice, Reg
     let mut device_id = [0; 16];
     device_id.copy_from_slice(&state.node.random_bytes()[..16]);
     let device_id = DeviceId(device_id);
-    Ok(NewDevice {
+    let new = NewDevice {
         device_id,
         node_id,
         target: state.waker.tokens().seal_target(device_id, &node_id, &target),
         has_channel: state.node.has_channel(node_id),
         answered: Answered { challenge: known.bytes, expires_at: known.expires_at, now_unix },
-    })
+    };
+    Ok((new, target))
 }
 
 impl From<StorageError> for RegisterDeviceError {
