@@ -28,6 +28,7 @@ pub const MIGRATIONS: MigrationSet = storage::migration_set!("server":
     "0009_device_push",
     "0010_sealed_tokens",
     "0011_notifications",
+    "0012_indexes",
 );
 
 /// A row that does not make sense. Fail closed: act on none of it.

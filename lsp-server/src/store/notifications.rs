@@ -1,5 +1,8 @@
 //! Notifications that other services ask for: their outbox, and the ledger of what came of them.
 
+#[cfg(test)]
+mod tests;
+
 use hex::DisplayHex;
 use notifier::{GatewayKind, Verdict};
 use protocol::api::admin::NotificationView;
@@ -16,6 +19,9 @@ pub const LEASE_SECONDS: u64 = 60;
 const TIDIED_MAX: u32 = 500;
 
 const HOUR_SECONDS: u64 = 3_600;
+
+/// The gateways that notifications go through.
+const KINDS: [GatewayKind; 2] = [GatewayKind::Apns, GatewayKind::Fcm];
 
 /// How much is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +54,7 @@ pub struct NewNotification {
 pub enum Kept {
     /// It is in the outbox.
     New,
-    /// The same for the same phone is in the outbox already.
+    /// The same for the same phone is in the outbox already, and stays of use as long as this one would have.
     Known,
     /// [`NotificationLimits::per_token_per_hour_max`]
     TooManyForToken,
@@ -66,12 +72,13 @@ pub async fn keep(
     limits: &NotificationLimits,
 ) -> Result<Kept, StorageError> {
     let known = tx
-        .fetch_optional(
-            "SELECT 1 AS found FROM notification WHERE content_index = $1 AND state = 'open'",
-            &values![new.sealed.content_index],
+        .execute(
+            "UPDATE notification SET expires_at = CASE WHEN expires_at < $2 THEN $2 ELSE expires_at END \
+             WHERE content_index = $1 AND state = 'open'",
+            &[new.sealed.content_index.into(), new.expires_at.try_into()?],
         )
         .await?;
-    if known.is_some() {
+    if known > 0 {
         return Ok(Kept::Known);
     }
     let of_token = tx
@@ -149,39 +156,49 @@ impl TryFrom<&Row> for ClaimedNotification {
     }
 }
 
-/// Takes up to `limit` notifications that are due, but for gateways that are `full`, the longest due first.
+/// Ends what is of no use any more, but for pushes that are under way.
+const EXPIRE: &str = "UPDATE notification SET state = 'expired' WHERE id IN (SELECT id FROM notification \
+     WHERE state = 'open' AND expires_at <= $1 AND (leased = 0 OR due_at <= $1) ORDER BY expires_at LIMIT $2)";
+
+/// Takes what is due of one platform, the longest due first: what waits for another is not looked at.
+const CLAIM: &str = "UPDATE notification SET due_at = $2, leased = 1, attempts = attempts + 1 WHERE id IN \
+     (SELECT id FROM notification WHERE state = 'open' AND platform = $3 AND due_at <= $1 AND expires_at > $1 \
+     ORDER BY due_at LIMIT $4) \
+     RETURNING id, notification_id, platform, sealed, token_key, token_index, content_index, expires_at, attempts";
+
+/// Takes up to `limit` notifications that are due, but for gateways that are `full`: of each of the others its share, the longest
+/// due first.
 ///
 /// # Errors
-/// When the database fails or a row cannot be read.
+/// When the database fails.
 pub async fn claim(
     tx: &mut Tx,
     now_unix: u64,
     limit: u32,
     full: &[GatewayKind],
 ) -> Result<Vec<ClaimedNotification>, StoreError> {
-    tx.execute(
-        "UPDATE notification SET state = 'expired' WHERE id IN (SELECT id FROM notification \
-         WHERE state = 'open' AND due_at <= $1 AND expires_at <= $1 ORDER BY due_at LIMIT $2)",
-        &[now_unix.try_into()?, TIDIED_MAX.into()],
-    )
-    .await?;
-    let full: String = full.iter().map(|kind| format!("|{kind}|")).collect();
-    let rows = tx
-        .fetch_all(
-            "UPDATE notification SET due_at = $2, leased = 1, attempts = attempts + 1 WHERE id IN \
-             (SELECT id FROM notification WHERE state = 'open' AND due_at <= $1 AND expires_at > $1 \
-             AND $3 NOT LIKE '%|' || platform || '|%' ORDER BY due_at LIMIT $4) \
-             RETURNING id, notification_id, platform, sealed, token_key, token_index, content_index, expires_at, attempts",
-            &[
-                now_unix.try_into()?,
-                (now_unix + LEASE_SECONDS).try_into()?,
-                full.into(),
-                limit.into(),
-            ],
-        )
-        .await?;
-    // One that cannot be read stays leased, and keeps no other waiting.
-    readable("notification", "id", &rows, |row| ClaimedNotification::try_from(row))
+    tx.execute(EXPIRE, &[now_unix.try_into()?, TIDIED_MAX.into()]).await?;
+    let kinds: Vec<_> = KINDS.into_iter().filter(|kind| !full.contains(kind)).collect();
+    let mut claimed = Vec::new();
+    let mut left = limit;
+    for (position, kind) in kinds.iter().enumerate() {
+        let waiting = u32::try_from(kinds.len() - position).unwrap_or(1);
+        let rows = tx
+            .fetch_all(
+                CLAIM,
+                &[
+                    now_unix.try_into()?,
+                    (now_unix + LEASE_SECONDS).try_into()?,
+                    kind.as_str().into(),
+                    left.div_ceil(waiting).into(),
+                ],
+            )
+            .await?;
+        left = left.saturating_sub(u32::try_from(rows.len()).unwrap_or(left));
+        // One that cannot be read stays leased, and keeps no other waiting.
+        claimed.extend(readable("notification", "id", &rows, |row| ClaimedNotification::try_from(row))?);
+    }
+    Ok(claimed)
 }
 
 /// What came of a push; `next_at` is when it is tried again, in seconds since 1970, if it is. An attempt that is not the latest
