@@ -10,6 +10,7 @@ use storage::{ReadTx, Row, StorageError, Tx, values};
 
 use super::StoreError;
 use super::damage::readable;
+use super::token_keys::UnsealedPage;
 use crate::tokens::{SealedContent, TokenKeyId};
 
 /// How long a push may take before it counts as lost, in seconds. Longer than any gateway waits.
@@ -242,6 +243,86 @@ pub async fn finish(
 pub async fn take_over(tx: &mut Tx, now_unix: u64) -> Result<u64, StorageError> {
     let sql = "UPDATE notification SET due_at = $1, leased = 0 WHERE state = 'open' AND leased = 1";
     tx.execute(sql, &[now_unix.try_into()?]).await
+}
+
+/// A notification that waits, and is not sealed with the current key.
+#[derive(Clone, PartialEq, Eq)]
+pub struct UnsealedNotification {
+    /// The row.
+    pub id: i64,
+    /// Its name.
+    pub notification_id: [u8; 16],
+    /// The gateway of its phone.
+    pub kind: GatewayKind,
+    /// Where it goes, and what it says.
+    pub sealed: SealedContent,
+}
+
+impl TryFrom<&Row> for UnsealedNotification {
+    type Error = StoreError;
+
+    fn try_from(row: &Row) -> Result<Self, Self::Error> {
+        let ClaimedNotification { id, notification_id, kind, sealed, .. } = row.try_into()?;
+        Ok(Self { id, notification_id, kind, sealed })
+    }
+}
+
+/// The next ones that wait and are to be sealed with the current key, in order of their rows: at most `limit`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn unsealed(
+    tx: &mut ReadTx,
+    current: TokenKeyId,
+    after: Option<i64>,
+    limit: u32,
+) -> Result<UnsealedPage<UnsealedNotification, i64>, StoreError> {
+    let rows = tx
+        .fetch_all(
+            "SELECT id, notification_id, platform, sealed, token_key, token_index, content_index, expires_at, attempts \
+             FROM notification WHERE id > $1 AND state = 'open' AND token_key <> $2 ORDER BY id LIMIT $3",
+            &values![after.unwrap_or(i64::MIN), current.0, limit],
+        )
+        .await?;
+    Ok(UnsealedPage {
+        last: rows.last().map(|row| row.get_i64("id")).transpose()?,
+        rows: readable("notification", "id", &rows, |row| UnsealedNotification::try_from(row))?,
+    })
+}
+
+/// A notification that waits is sealed anew. If the same is there already under the new key, this one is over.
+///
+/// # Errors
+/// When the database fails.
+pub async fn reseal(tx: &mut Tx, id: i64, sealed: &SealedContent) -> Result<(), StorageError> {
+    let known = tx
+        .fetch_optional(
+            "SELECT 1 AS found FROM notification WHERE content_index = $1 AND state = 'open' AND id <> $2",
+            &values![sealed.content_index, id],
+        )
+        .await?;
+    if known.is_some() {
+        return refuse(tx, id, "the same waits already").await;
+    }
+    tx.execute(
+        "UPDATE notification SET sealed = $2, token_key = $3, token_index = $4, content_index = $5 WHERE id = $1",
+        &values![id, &sealed.bytes, sealed.key_id.0, sealed.token_index, sealed.content_index],
+    )
+    .await
+    .map(drop)
+}
+
+/// A notification that waits cannot be pushed, and `why`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn refuse(tx: &mut Tx, id: i64, why: &'static str) -> Result<(), StorageError> {
+    tx.execute(
+        "UPDATE notification SET state = 'refused', why = $2 WHERE id = $1 AND state = 'open'",
+        &values![id, why],
+    )
+    .await
+    .map(drop)
 }
 
 /// When the next one is due, in seconds since 1970.

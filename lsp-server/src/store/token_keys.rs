@@ -101,25 +101,36 @@ pub async fn has_plain(tx: &mut ReadTx) -> Result<bool, StorageError> {
     Ok(tx.fetch_optional(sql, &[]).await?.is_some())
 }
 
-/// The next devices, by their ids, that are to be sealed with the current key: at most `limit`. Damaged ones stay as they are.
+/// Rows that are not sealed with the current key.
+#[derive(Clone, PartialEq, Eq)]
+pub struct UnsealedPage<T, K> {
+    /// Those that can be read. Damaged ones stay as they are.
+    pub rows: Vec<T>,
+    /// Where the next page begins; nowhere at the end.
+    pub last: Option<K>,
+}
+
+/// The next devices, by their ids, that are to be sealed with the current key: at most `limit`.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn unsealed(
     tx: &mut ReadTx,
     current: TokenKeyId,
-    after: Option<DeviceId>,
+    after: Option<Vec<u8>>,
     limit: u32,
-) -> Result<Vec<Unsealed>, StoreError> {
-    let after = after.map_or_else(Vec::new, |device_id| device_id.0.to_vec());
+) -> Result<UnsealedPage<Unsealed, Vec<u8>>, StoreError> {
     let rows = tx
         .fetch_all(
             "SELECT device_id, node_id, platform, plain_token, sealed_token, token_index, token_key FROM device \
              WHERE device_id > $1 AND (plain_token IS NOT NULL OR token_key <> $2) ORDER BY device_id LIMIT $3",
-            &values![after, current.0, limit],
+            &values![after.unwrap_or_default(), current.0, limit],
         )
         .await?;
-    readable("device", "device_id", &rows, |row| Unsealed::try_from(row))
+    Ok(UnsealedPage {
+        last: rows.last().map(|row| row.get_blob("device_id")).transpose()?,
+        rows: readable("device", "device_id", &rows, |row| Unsealed::try_from(row))?,
+    })
 }
 
 /// A device's token is sealed. Its registration is as old as it was.

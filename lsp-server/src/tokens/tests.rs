@@ -1,3 +1,5 @@
+mod rekeyed;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -213,7 +215,7 @@ async fn after_a_change_of_keys_the_old_one_is_needed_once() {
     let new = "02".repeat(32);
     write(&world.path(), format!("{new}\n{old}"));
     let (second, adopted) = world.adopt().await.unwrap();
-    assert_eq!(adopted, Adopted { sealed: 2, forgotten: 0 });
+    assert_eq!(adopted, Adopted { sealed: 2, forgotten: 0, ..Adopted::default() });
     assert_ne!(second.current_id(), first.current_id());
     // The same token is known again.
     world.register(&second, 1, "https://a.example.com").await;
@@ -230,7 +232,7 @@ async fn what_an_earlier_version_left_in_plain_is_sealed_in_bounded_steps() {
         world.register_plain(serial, format!("{TOKEN}{serial:03}")).await;
     }
     let (keys, adopted) = world.adopt().await.unwrap();
-    assert_eq!(adopted, Adopted { sealed: 450, forgotten: 0 });
+    assert_eq!(adopted, Adopted { sealed: 450, forgotten: 0, ..Adopted::default() });
     let tokens = world.tokens(&keys).await;
     assert_eq!((tokens.len(), tokens[449].as_str()), (450, format!("{TOKEN}449").as_str()));
     assert_eq!(world.db.number("SELECT COUNT(*) AS n FROM device WHERE plain_token IS NOT NULL").await, 0);
@@ -255,7 +257,7 @@ async fn a_row_that_another_hand_changed_is_forgotten_at_a_change_of_keys() {
     let old = fs::read_to_string(world.path()).unwrap();
     write(&world.path(), format!("{}\n{old}", "02".repeat(32)));
     let (keys, adopted) = world.adopt().await.unwrap();
-    assert_eq!(adopted, Adopted { sealed: 1, forgotten: 1 });
+    assert_eq!(adopted, Adopted { sealed: 1, forgotten: 1, ..Adopted::default() });
     assert_eq!(world.tokens(&keys).await, [TOKEN]);
 }
 
