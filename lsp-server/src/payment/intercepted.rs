@@ -44,15 +44,11 @@ impl Payments {
             .db
             .read("holds_naming", move |tx| Box::pin(candidates(tx, payment_hash, intercept_id)))
             .await;
-        let candidates: Vec<HoldRow> = match candidates {
+        let Candidates { rows, blind } = match candidates {
             Ok(candidates) => candidates,
             // Asking again would hold up every other event for as long as the row stays as it is.
             Err(error) if StoreError::is_of_a_row(&error) => {
-                let cause = &error as &dyn std::error::Error;
-                tracing::error!(
-                    %intercept_id, %payment_hash, error = cause,
-                    "a hold on this HTLC cannot be read: it is not forwarded, and failed back"
-                );
+                self.leave_alone(&htlc, &crate::error::with_causes(&error));
                 return Ok(());
             }
             Err(error) => {
@@ -60,7 +56,7 @@ impl Payments {
                 return Err(Replay);
             }
         };
-        match self.held_by(&htlc, &candidates) {
+        match self.held_by(&htlc, &rows) {
             Some(held) if is_other(&held.part, &htlc) => {
                 let (id, detail) = (held.part.intercept_id, "LDK told of it with other contents".to_owned());
                 self.note(DifferenceKind::ContentsDiffer, id.to_string(), detail);
@@ -71,16 +67,18 @@ impl Payments {
                 );
             }
             Some(held) => self.hold(held),
-            None if self.may_be_of_a_damaged_hold(&htlc) => {
-                let (intercept_id, payment_hash) = (htlc.intercept_id, htlc.payment_hash);
-                tracing::error!(
-                    %intercept_id, %payment_hash,
-                    "a payment hash of its payer's hold cannot be read: it is not forwarded, and failed back"
-                );
+            None if self.may_be_of_a_damaged_hold(&htlc, blind) => {
+                self.leave_alone(&htlc, "a payment hash of its payer's hold cannot be read");
             }
             None => self.let_go(htlc),
         }
         Ok(())
+    }
+
+    /// Nobody forwards an HTLC that may be under a hold which cannot be read: it is failed back, at the latest by LDK.
+    fn leave_alone(&self, htlc: &InterceptedHtlc, why: &str) {
+        let detail = format!("an HTLC for {} is not forwarded: {why}", htlc.payment_hash);
+        self.note(DifferenceKind::UnreadableHold, htlc.intercept_id.to_string(), detail);
     }
 
     fn held_by(&self, htlc: &InterceptedHtlc, candidates: &[HoldRow]) -> Option<Held> {
@@ -105,9 +103,10 @@ impl Payments {
         })
     }
 
-    /// Whether its payer has a live hold with a payment hash that nobody knows any more: this HTLC's, maybe.
-    fn may_be_of_a_damaged_hold(&self, htlc: &InterceptedHtlc) -> bool {
-        let blind = lock(&self.blind).clone();
+    /// Whether its payer has a live hold with a payment hash that nobody knows any more, by now or at the last look at all of
+    /// them: this HTLC's, maybe.
+    fn may_be_of_a_damaged_hold(&self, htlc: &InterceptedHtlc, mut blind: Vec<Blind>) -> bool {
+        blind.extend(lock(&self.blind).iter());
         let height = self.node.height();
         let is_for_it = |blind: &Blind| height < blind.deadline.plus(LATE_PART_BLOCKS);
         blind.iter().any(|blind| is_for_it(blind) && self.on_channel_of(blind.payer, htlc).is_some())
@@ -158,23 +157,28 @@ fn is_other(part: &Part, htlc: &InterceptedHtlc) -> bool {
         || part.next_hop_scid != htlc.next_hop_scid
 }
 
+/// What the store says of an HTLC.
+struct Candidates {
+    /// Holds that it may be under.
+    rows: Vec<HoldRow>,
+    /// Payers whose HTLCs may be under a hold without anybody being able to tell.
+    blind: Vec<Blind>,
+}
+
 async fn candidates(
     tx: &mut ReadTx,
     payment_hash: PaymentHash,
     intercept_id: InterceptId,
-) -> Result<Vec<HoldRow>, StoreError> {
+) -> Result<Candidates, StoreError> {
     let mut rows = holds::naming(tx, payment_hash).await?;
-    if rows.is_empty() {
-        return Ok(rows);
-    }
-    // A part stays with the hold that it came under, even when its payer made a newer one since.
+    // A part stays with the hold that it came under, even when its payer made a newer one since, or the hash is lost.
     if let Some(hold_id) = parts::hold_of(tx, intercept_id).await?
         && rows.iter().all(|row| row.hold_id != hold_id)
-        && let Some(row) = holds::load(tx, hold_id).await?
     {
-        rows.insert(0, row);
+        let gone = StoreError::Column { table: "hold_part", column: "hold_id" };
+        rows.insert(0, holds::load(tx, hold_id).await?.ok_or(gone)?);
     }
-    Ok(rows)
+    Ok(Candidates { rows, blind: holds::blind(tx).await? })
 }
 
 fn part(htlc: &InterceptedHtlc, inbound: &PendingInboundHtlc) -> Part {

@@ -170,7 +170,7 @@ impl Payments {
             .await
     }
 
-    async fn status(&self, status: &PaymentStatus) -> Option<Message> {
+    pub(super) async fn status(&self, status: &PaymentStatus) -> Option<Message> {
         status.verify(&self.node.node_id()).ok()?;
         let (payer, pid_hash) = (status.payer, status.pid_hash);
         let holds = self

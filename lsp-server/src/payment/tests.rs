@@ -1,5 +1,6 @@
 //! The bounds of what is held, at, below and above each, where they are kept: in the writer, on a real database.
 
+mod damaged;
 mod driving;
 
 use std::collections::HashSet;
@@ -29,8 +30,12 @@ const HEIGHT: BlockHeight = BlockHeight(100);
 const DEADLINE: BlockHeight = BlockHeight(200);
 const DAY: u64 = 24 * 3_600;
 
-/// A node without channels, at a height.
-struct BareNode;
+/// A node at a height, with the HTLCs that it is given. It remembers what it lets go.
+#[derive(Default)]
+struct BareNode {
+    inbound: Mutex<Vec<(PublicKey, PendingInboundHtlc)>>,
+    forwarded: Mutex<Vec<InterceptId>>,
+}
 
 impl PaymentNode for BareNode {
     fn node_id(&self) -> PublicKey {
@@ -53,8 +58,9 @@ impl PaymentNode for BareNode {
         None
     }
 
-    fn pending_inbound_htlcs(&self, _peer: PublicKey) -> Vec<PendingInboundHtlc> {
-        Vec::new()
+    fn pending_inbound_htlcs(&self, peer: PublicKey) -> Vec<PendingInboundHtlc> {
+        let inbound = lock(&self.inbound);
+        inbound.iter().filter(|(from, _)| *from == peer).map(|(_, htlc)| htlc.clone()).collect()
     }
 
     fn sleeping_htlcs(&self) -> Vec<SleepingHtlc> {
@@ -69,7 +75,8 @@ impl PaymentNode for BareNode {
         None
     }
 
-    fn forward_intercepted(&self, _id: InterceptId, _scid: u64, _amount: Msat) -> Result<(), NodeError> {
+    fn forward_intercepted(&self, id: InterceptId, _scid: u64, _amount: Msat) -> Result<(), NodeError> {
+        lock(&self.forwarded).push(id);
         Ok(())
     }
 
@@ -93,7 +100,7 @@ impl PaymentNode for BareNode {
 }
 
 fn context() -> StepContext {
-    StepContext { node: Arc::new(BareNode), routes: Arc::default(), now_unix: START }
+    StepContext { node: Arc::<BareNode>::default(), routes: Arc::default(), now_unix: START }
 }
 
 async fn in_writer<T: Send + 'static>(

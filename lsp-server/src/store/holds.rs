@@ -8,11 +8,13 @@ use protocol::units::BlockHeight;
 use storage::{ReadTx, Row, StorageError, Tx, values};
 
 mod bulk;
+mod naming;
 #[cfg(test)]
 mod tests;
 
 pub(super) use bulk::damaged;
 pub use bulk::{Blind, Loaded, Unreadable, live, moving};
+pub use naming::{blind, naming};
 
 use super::damage::readable_amount;
 use super::{StoreError, damage, parts};
@@ -52,6 +54,8 @@ macro_rules! select_hold {
         )
     };
 }
+
+use select_hold;
 
 /// One page of the whole table.
 pub(super) const PAGE: &str = select_hold!("WHERE id > $1 ORDER BY id LIMIT $2");
@@ -217,23 +221,6 @@ pub async fn of_payer(tx: &mut ReadTx, payer: PublicKey, limit: u32) -> Result<V
         )
         .await?;
     build_readable(tx, &rows).await
-}
-
-/// The newest hold of each payer that names `payment_hash`, ended ones included: an HTLC's candidates.
-///
-/// # Errors
-/// When the database fails or the rows contradict each other.
-pub async fn naming(tx: &mut ReadTx, payment_hash: PaymentHash) -> Result<Vec<HoldRow>, StoreError> {
-    let rows = tx
-        .fetch_all(
-            select_hold!(
-                "WHERE id IN (SELECT MAX(n.id) FROM hold_hash x JOIN hold n ON n.id = x.hold_id \
-                 WHERE x.payment_hash = $1 GROUP BY n.payer)"
-            ),
-            &values![payment_hash.0],
-        )
-        .await?;
-    build_all(tx, &rows).await
 }
 
 /// Whether another live hold of `payer` names one of the hashes.

@@ -8,6 +8,10 @@ use super::*;
 use crate::testing::{FakeNode, TestClock, token_keys};
 
 fn driver(db: &TestDatabase, limits: PaymentLimits) -> Arc<Payments> {
+    driver_of(db, limits, Arc::default())
+}
+
+pub(super) fn driver_of(db: &TestDatabase, limits: PaymentLimits, bare: Arc<BareNode>) -> Arc<Payments> {
     let (node, clock) = (FakeNode::new(), TestClock::new());
     let waker = Waker::new(db.database.clone(), node.clone(), Vec::new(), token_keys(), clock.clone());
     let mailbox = Mailbox::new(
@@ -19,7 +23,7 @@ fn driver(db: &TestDatabase, limits: PaymentLimits) -> Arc<Payments> {
         Tasks::default(),
     );
     let tasks = Tasks::default();
-    Payments::new(Arc::new(BareNode), db.database.clone(), waker, mailbox, clock, tasks, limits)
+    Payments::new(bare, db.database.clone(), waker, mailbox, clock, tasks, limits)
 }
 
 #[tokio::test]

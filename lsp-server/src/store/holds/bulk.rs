@@ -105,11 +105,13 @@ async fn load(tx: &mut ReadTx, queries: &Queries, params: &[Value]) -> Result<Lo
     }
     let mut hashes: HashMap<i64, Vec<Result<PaymentHash, StorageError>>> = HashMap::new();
     for row in tx.fetch_all(queries.hashes, params).await? {
-        hashes.entry(row.get_i64("hold_id")?).or_default().push(payment_hash(&row));
+        // One that names no hold is a stray: it is of none of these.
+        let Ok(hold_id) = row.get_i64("hold_id") else { continue };
+        hashes.entry(hold_id).or_default().push(payment_hash(&row));
     }
     let mut parts: HashMap<i64, Vec<Result<Part, StoreError>>> = HashMap::new();
     for row in tx.fetch_all(queries.parts, params).await? {
-        let hold_id = row.get_i64("hold_id")?;
+        let Ok(hold_id) = row.get_i64("hold_id") else { continue };
         parts.entry(hold_id).or_default().push(parts::build(&row, hold_id));
     }
     let mut loaded = Loaded::default();
@@ -121,7 +123,7 @@ async fn load(tx: &mut ReadTx, queries: &Queries, params: &[Value]) -> Result<Lo
         match whole(row, hashes, parts) {
             Ok(hold) => loaded.rows.push(hold),
             Err(error) => {
-                let blind = if lost { blind(row) } else { None };
+                let blind = if lost { blind_of(row) } else { None };
                 loaded.unreadable.push(Unreadable { hold_id, error, blind });
             }
         }
@@ -129,7 +131,8 @@ async fn load(tx: &mut ReadTx, queries: &Queries, params: &[Value]) -> Result<Lo
     Ok(loaded)
 }
 
-fn blind(row: &Row) -> Option<Blind> {
+/// Whose hold has lost a hash, as far as that can be read.
+pub(super) fn blind_of(row: &Row) -> Option<Blind> {
     let payer = PublicKey::from_slice(&row.get_blob("payer").ok()?).ok()?;
     // A deadline that is lost too is one that does not pass.
     Some(Blind { payer, deadline: BlockHeight(row.get_u32("deadline").unwrap_or(u32::MAX)) })
@@ -147,16 +150,18 @@ pub(in crate::store) fn damaged(
     let mut damaged = Vec::new();
     let mut hashes_of: HashMap<i64, Vec<Result<PaymentHash, StorageError>>> = HashMap::new();
     for row in hashes {
+        // A number between two holds, say: a stray.
+        let Ok(hold_id) = row.get_i64("hold_id") else { continue };
         let hash = payment_hash(row);
         if let Err(StorageError::Column { column, .. } | StorageError::ColumnRange { column }) = &hash {
             let why = format!("column `{column}` cannot be read");
             damaged.push(DamagedRow { table: "hold_hash", id: hash_id(row), why });
         }
-        hashes_of.entry(row.get_i64("hold_id")?).or_default().push(hash);
+        hashes_of.entry(hold_id).or_default().push(hash);
     }
     let mut parts_of: HashMap<i64, Vec<Result<Part, StoreError>>> = HashMap::new();
     for row in parts {
-        let hold_id = row.get_i64("hold_id")?;
+        let Ok(hold_id) = row.get_i64("hold_id") else { continue };
         let part = parts::build(row, hold_id);
         if let Err(error) = &part {
             damaged.push(DamagedRow { table: "hold_part", id: id_of(row, "intercept_id"), why: said(error) });
