@@ -89,6 +89,8 @@ server_limits! {
     NotifyPerToken = "notify_per_token",
     /// `notify.waiting_max`
     NotifyWaiting = "notify_waiting",
+    /// Callers that wait for a phone's answer at once.
+    NotifyReplies = "notify_replies",
     /// Challenges that were answered and have not expired.
     UsedChallenges = "used_challenges",
     /// `http.connections_max`

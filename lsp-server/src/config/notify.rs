@@ -16,6 +16,9 @@ pub struct NotifyConfig {
     pub enabled: bool,
     /// What callers have to know.
     pub secret: String,
+    /// Where phones reach this server, without a path: the answers that callers wait for come there. None if no caller is kept
+    /// waiting.
+    pub reply_url: Option<String>,
     /// The app of iPhones' own tokens; needed if the server pushes to several.
     pub apns_topic: Option<String>,
     /// Notifications for one phone in an hour.
@@ -31,6 +34,7 @@ impl Default for NotifyConfig {
         Self {
             enabled: false,
             secret: String::new(),
+            reply_url: None,
             apns_topic: None,
             pushes_per_token_per_hour_max: 60,
             requests_per_minute_max: 6_000,
@@ -50,6 +54,7 @@ pub(super) fn read(settings: &mut Settings, has_provider: bool) -> NotifyConfig 
     let config = NotifyConfig {
         enabled: settings.or("notify.enabled", default.enabled),
         secret: settings.or("notify.secret", default.secret),
+        reply_url: settings.optional("notify.reply_url"),
         apns_topic: settings.optional("notify.apns_topic"),
         pushes_per_token_per_hour_max: settings
             .or("notify.pushes_per_token_per_hour_max", default.pushes_per_token_per_hour_max),
@@ -68,6 +73,9 @@ pub(super) fn read(settings: &mut Settings, has_provider: bool) -> NotifyConfig 
     settings.check("notify.enabled", has_provider || !config.enabled, || {
         "there is nothing to notify by: set push.fcm.service_account_file or push.apns.apps".to_owned()
     });
+    settings.check("notify.reply_url", config.reply_url.as_deref().is_none_or(is_origin), || {
+        "expected where phones reach this server, such as https://lsp.example.com".to_owned()
+    });
     at_least_one(
         settings,
         "notify.pushes_per_token_per_hour_max",
@@ -76,4 +84,11 @@ pub(super) fn read(settings: &mut Settings, has_provider: bool) -> NotifyConfig 
     at_least_one(settings, "notify.requests_per_minute_max", config.requests_per_minute_max.into());
     in_range(settings, "notify.waiting_max", config.waiting_max.into(), (1, WAITING_BOUND));
     config
+}
+
+/// Scheme and host, perhaps a port, and nothing behind it.
+fn is_origin(text: &str) -> bool {
+    let Ok(url) = text.parse::<notifier::Url>() else { return false };
+    let is_bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    matches!(url.scheme(), "http" | "https") && url.has_host() && url.username().is_empty() && is_bare
 }

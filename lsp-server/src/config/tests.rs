@@ -56,6 +56,20 @@ fn metrics_are_served_on_an_address_of_their_own() {
 }
 
 #[test]
+fn phones_answer_under_an_address_and_nothing_behind_it() {
+    for (address, is_good) in [
+        ("https://lsp.example.com", true),
+        ("http://127.0.0.1:8080/", true),
+        ("lsp.example.com", false),
+        ("https://lsp.example.com/api", false),
+        ("https://lsp.example.com/?a=b", false),
+        ("ftp://lsp.example.com", false),
+    ] {
+        assert_eq!(parse(MINIMAL, &[("LSP__NOTIFY__REPLY_URL", address)]).is_ok(), is_good, "{address}");
+    }
+}
+
+#[test]
 fn every_mistake_is_reported_at_once() {
     let text = r#"
         network = "moonnet"

@@ -4,11 +4,14 @@
 //! acknowledged, and leaves through the same gateways, lanes and alarms as the server's own wakes, until the provider has taken
 //! it, refuses it, or its time is over.
 
+mod error;
 mod rate;
+mod replies;
 mod template;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -19,6 +22,7 @@ use futures::StreamExt;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::FuturesUnordered;
 use notifier::{GatewayKind, Notification, Push, PushTarget, TargetError, Verdict, WakeId};
+use serde_json::Value;
 use storage::{Database, StorageError};
 use tokio::sync::Notify;
 
@@ -30,8 +34,14 @@ use crate::store::StoreError;
 use crate::store::notifications::{self, ClaimedNotification, Kept, NewNotification, NotificationLimits};
 use crate::wake::Waker;
 
+pub use error::NotifyError;
 use rate::Rate;
+use replies::Replies;
+pub use replies::{Reply, ReplyId};
 pub use template::TemplateError;
+
+/// Under it phones answer.
+pub const REPLY_PATH: &str = "/api/v1/response/";
 
 /// Between attempts while a provider asks for later, in seconds; the last one goes on until the notification expires.
 const BACKOFF_SECONDS: [u64; 6] = [1, 2, 5, 15, 30, 60];
@@ -56,36 +66,13 @@ const TIDY_SECONDS: u64 = 600;
 
 const DAY_SECONDS: u64 = 24 * 3_600;
 
-/// Why a request is refused. Nothing of it is kept.
-#[derive(Debug, thiserror::Error)]
-pub enum NotifyError {
-    /// `[notify]` is off.
-    #[error("this server takes no notifications: notify.enabled is off in its config")]
-    Off,
-    /// Not the secret of the config.
-    #[error("expected `Authorization: Bearer <notify.secret>`, or the secret as the last part of the path")]
-    Secret,
-    /// No platform of this interface.
-    #[error("platform: expected ios or android")]
-    Platform,
-    /// No token that any of the server's push services has.
-    #[error("{0}")]
-    Token(#[from] TargetError),
-    /// No notification that there is.
-    #[error("{0}")]
-    Template(#[from] TemplateError),
-    /// `notify.pushes_per_token_per_hour_max`
-    #[error("this phone has had all the notifications of the hour: {0}")]
-    TooManyForToken(u32),
-    /// `notify.requests_per_minute_max`
-    #[error("too many requests: {0} in a minute are taken")]
-    TooManyRequests(u32),
-    /// `notify.waiting_max`
-    #[error("too many notifications wait for the push services: try again in a minute")]
-    Full,
-    /// The database failed.
-    #[error("the database failed")]
-    Storage(#[from] StorageError),
+/// A notification that is on disk.
+#[derive(Debug)]
+pub struct Taken {
+    /// False if it was there already.
+    pub is_new: bool,
+    /// The phone's answer, if the caller waits for it.
+    pub reply: Option<Reply>,
 }
 
 /// Takes notifications and pushes them.
@@ -97,6 +84,7 @@ pub struct Notifications {
     kept_days: u64,
     clock: Arc<dyn Clock>,
     rate: Rate,
+    replies: Replies,
     nudged: Notify,
     tidied_at_unix: AtomicU64,
 }
@@ -121,12 +109,13 @@ impl Notifications {
             kept_days,
             clock,
             rate,
+            replies: Replies::default(),
             nudged,
             tidied_at_unix,
         })
     }
 
-    /// Takes a notification; when this answers Ok it is on disk, or was there already. Answers whether it is new.
+    /// Takes a notification; when this answers Ok it is on disk, or was there already.
     ///
     /// # Errors
     /// See [`NotifyError`].
@@ -134,8 +123,8 @@ impl Notifications {
         &self,
         secret: Option<&str>,
         (platform, token, app_data): (&str, &str, Option<String>),
-        body: &serde_json::Value,
-    ) -> Result<bool, NotifyError> {
+        body: &Value,
+    ) -> Result<Taken, NotifyError> {
         if !self.config.enabled {
             return Err(NotifyError::Off);
         }
@@ -150,7 +139,8 @@ impl Notifications {
             return Err(NotifyError::TooManyRequests(self.config.requests_per_minute_max));
         }
         let target = self.target(platform, token)?;
-        let (notification, seconds) = template::read(body, app_data)?;
+        let (body, reply) = self.answered_here(body)?;
+        let (notification, seconds) = template::read(&body, app_data)?;
         let mut notification_id = [0; 16];
         notification_id.copy_from_slice(&self.waker.random_bytes()[..16]);
         let new = NewNotification {
@@ -176,9 +166,9 @@ impl Notifications {
             Kept::New => {
                 tracing::info!(notification = %WakeId(notification_id), template, platform = %target.kind, "a notification is asked for");
                 self.nudged.notify_one();
-                Ok(true)
+                Ok(Taken { is_new: true, reply })
             }
-            Kept::Known => Ok(false),
+            Kept::Known => Ok(Taken { is_new: false, reply }),
             Kept::TooManyForToken => {
                 limits::refused(ServerLimit::NotifyPerToken, None);
                 Err(NotifyError::TooManyForToken(limits.per_token_per_hour_max))
@@ -188,6 +178,26 @@ impl Notifications {
                 Err(NotifyError::Full)
             }
         }
+    }
+
+    /// What the caller says, and the answer that it waits for: breez/notify's `invoice.request` names no place for it.
+    fn answered_here<'a>(&self, body: &'a Value) -> Result<(Cow<'a, Value>, Option<Reply>), NotifyError> {
+        if !template::waits_for_reply(body) {
+            return Ok((Cow::Borrowed(body), None));
+        }
+        let base = self.config.reply_url.as_deref().ok_or(NotifyError::NoReplyUrl)?;
+        let id = ReplyId::new(self.waker.random_bytes());
+        let Some(reply) = self.replies.wait_for(id) else {
+            limits::refused(ServerLimit::NotifyReplies, None);
+            return Err(NotifyError::TooManyWait);
+        };
+        let url = format!("{}{REPLY_PATH}{}", base.trim_end_matches('/'), id.to_text());
+        Ok((Cow::Owned(template::with_reply_url(body, url)), Some(reply)))
+    }
+
+    /// A phone's answer. False if nobody waits for it, or not any more.
+    pub fn answer(&self, id: ReplyId, text: String) -> bool {
+        self.replies.answer(id, text)
     }
 
     /// Where the phone is. breez/notify reaches both systems by FCM; an iPhone's own token is taken too, if this server has its

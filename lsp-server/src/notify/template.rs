@@ -12,6 +12,12 @@ const ANSWER_SECONDS: u64 = 60;
 /// What is on chain stays there.
 const CHAIN_SECONDS: u64 = 24 * 3_600;
 
+/// The event whose callers want the phone's answer.
+const ANSWERED_EVENT: &str = "invoice.request";
+
+/// Where the phone sends its answer.
+const REPLY_FIELD: &str = "reply_url";
+
 /// Why a body is no notification.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
@@ -118,13 +124,13 @@ const TEMPLATES: [Template; 8] = [
     },
     Template {
         name: "invoice_request",
-        event: Some("invoice.request"),
+        event: Some(ANSWERED_EVENT),
         title: "Invoice request",
         seconds: ANSWER_SECONDS,
         fields: &[
             ("offer", "offer", Field::Text),
             ("invoice_request", "invoice_request", Field::Text),
-            ("reply_url", "reply_url", Field::Text),
+            (REPLY_FIELD, REPLY_FIELD, Field::Text),
         ],
     },
 ];
@@ -134,14 +140,7 @@ const TEMPLATES: [Template; 8] = [
 /// # Errors
 /// See [`TemplateError`].
 pub(super) fn read(body: &Value, app_data: Option<String>) -> Result<(Notification, u64), TemplateError> {
-    let text = |key: &str| body.get(key).and_then(Value::as_str);
-    let (name, event) = (text("template"), text("event"));
-    // An address has had "changed" in its template's name, in the service's first years.
-    let name = if name == Some("address_txs_changed") { Some("address_txs_confirmed") } else { name };
-    let is_meant = |template: &&Template| {
-        name.map_or(event.is_some() && template.event == event, |name| template.name == name)
-    };
-    let template = TEMPLATES.iter().find(is_meant).ok_or(TemplateError::Unknown)?;
+    let template = template_of(body).ok_or(TemplateError::Unknown)?;
     let mut payload = Map::new();
     for (field, told, kind) in template.fields {
         let value = value_of(&body["data"], field);
@@ -162,6 +161,32 @@ pub(super) fn read(body: &Value, app_data: Option<String>) -> Result<(Notificati
     }
     let notification = Notification::new(template.name, template.title, &Value::Object(payload), app_data)?;
     Ok((notification, template.seconds))
+}
+
+fn template_of(body: &Value) -> Option<&'static Template> {
+    let text = |key: &str| body.get(key).and_then(Value::as_str);
+    let (name, event) = (text("template"), text("event"));
+    // An address has had "changed" in its template's name, in the service's first years.
+    let name = if name == Some("address_txs_changed") { Some("address_txs_confirmed") } else { name };
+    let is_meant = |template: &&Template| {
+        name.map_or(event.is_some() && template.event == event, |name| template.name == name)
+    };
+    TEMPLATES.iter().find(is_meant)
+}
+
+/// Whether the caller asks for the phone's answer and names no other place for it: it waits for it here.
+pub(super) fn waits_for_reply(body: &Value) -> bool {
+    let is_request = template_of(body).is_some_and(|template| template.event == Some(ANSWERED_EVENT));
+    is_request && body["data"].is_object() && value_of(&body["data"], REPLY_FIELD).is_none()
+}
+
+/// As the caller said it, with the place where the phone's answer is waited for.
+pub(super) fn with_reply_url(body: &Value, reply_url: String) -> Value {
+    let mut body = body.clone();
+    if let Some(data) = body.get_mut("data").and_then(Value::as_object_mut) {
+        data.insert(REPLY_FIELD.to_owned(), reply_url.into());
+    }
+    body
 }
 
 /// A field by its name, or as events write it: `invoiceRequest`. Null is nothing.

@@ -52,7 +52,8 @@ impl World {
 
     async fn take(&self, data: Value) -> Result<bool, NotifyError> {
         let body = json!({ "template": "payment_received", "data": data });
-        self.notifications.take(Some(SECRET), ("android", TOKEN, None), &body).await
+        let taken = self.notifications.take(Some(SECRET), ("android", TOKEN, None), &body).await;
+        taken.map(|taken| taken.is_new)
     }
 
     async fn payment(&self, hash: &str) -> Result<bool, NotifyError> {
@@ -115,7 +116,7 @@ async fn only_who_knows_the_secret_is_served_and_only_if_it_is_on() {
     }
     let refused = world.notifications.take(Some(SECRET), ("ios", "short", None), &body).await;
     assert!(matches!(refused, Err(NotifyError::Token(_))));
-    assert!(world.notifications.take(Some(SECRET), ("ios", TOKEN, None), &body).await.unwrap());
+    assert!(world.notifications.take(Some(SECRET), ("ios", TOKEN, None), &body).await.unwrap().is_new);
     assert!(matches!(world.take(json!({})).await, Err(NotifyError::Template(_))));
     assert_eq!(world.state().await.len(), 1);
 }
@@ -196,7 +197,8 @@ async fn each_bound_refuses_and_takes_nothing_away() {
     assert!(matches!(world.payment("cc").await, Err(NotifyError::TooManyForToken(2))));
     let other = async |token: &str| {
         let body = json!({ "template": "tx_confirmed", "data": { "tx_id": "t" } });
-        world.notifications.take(Some(SECRET), ("android", token, None), &body).await
+        let taken = world.notifications.take(Some(SECRET), ("android", token, None), &body).await;
+        taken.map(|taken| taken.is_new)
     };
     assert!(other(&"b".repeat(40)).await.unwrap());
     assert!(matches!(other(&"c".repeat(40)).await, Err(NotifyError::Full)));
@@ -228,4 +230,35 @@ async fn neither_token_nor_content_is_in_the_database() {
     world.clock.advance(600);
     world.pass(0).await;
     assert_eq!(world.state().await, Vec::<String>::new(), "and it is forgotten in time");
+}
+
+#[tokio::test]
+async fn a_caller_without_a_place_for_the_answer_waits_for_it_here() {
+    let data = json!({ "offer": "lno", "invoiceRequest": "lnr" });
+    let body = json!({ "event": "invoice.request", "data": data });
+    let ask = async |world: &World, body: &Value| {
+        world.notifications.take(Some(SECRET), ("android", TOKEN, None), body).await
+    };
+    let world = World::new(on()).await;
+    assert!(matches!(ask(&world, &body).await, Err(NotifyError::NoReplyUrl)));
+    for data in [json!(null), json!("text"), json!([1])] {
+        let body = json!({ "event": "invoice.request", "data": data });
+        assert!(matches!(ask(&world, &body).await, Err(NotifyError::Template(_))), "{body}");
+    }
+
+    let world = World::new(NotifyConfig { reply_url: Some("https://lsp.example.com".into()), ..on() }).await;
+    let taken = ask(&world, &body).await.unwrap();
+    world.pass(0).await;
+    let pushed = world.provider.pushed.lock().unwrap()[0].1.as_ref().unwrap().to_text();
+    let text: Vec<Value> = serde_json::from_str(&pushed).unwrap();
+    let payload: Value = serde_json::from_str(text[2].as_str().unwrap()).unwrap();
+    assert_eq!((&payload["offer"], &payload["invoice_request"]), (&json!("lno"), &json!("lnr")));
+    let url = payload["reply_url"].as_str().unwrap();
+    let id = url.strip_prefix("https://lsp.example.com/api/v1/response/").unwrap().parse().unwrap();
+    assert!(!world.notifications.answer(ReplyId::new([9; 32]), "a guess".into()));
+    assert!(world.notifications.answer(id, "the invoice".into()));
+    assert_eq!(taken.reply.unwrap().received().await, "the invoice");
+
+    let elsewhere = json!({ "event": "invoice.request", "data": { "offer": "lno", "invoiceRequest": "lnr", "reply_url": "r" } });
+    assert!(ask(&world, &elsewhere).await.unwrap().reply.is_none());
 }

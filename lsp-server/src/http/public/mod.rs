@@ -11,6 +11,7 @@ mod health;
 mod info;
 mod notify;
 mod notify_by_url;
+mod notify_response;
 mod openapi;
 mod owner;
 mod ready;
@@ -18,7 +19,9 @@ mod ready;
 mod tests;
 mod wakes;
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -53,6 +56,23 @@ const BODY_BYTES_MAX: usize = 16 * 1024;
 
 /// The longest that a request may take, its body included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long a caller waits for a phone's answer. No connection is idle for longer than 30 s.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(25);
+
+/// A request whose answer somebody else has to give asks for more time than it has.
+#[derive(Clone, Default)]
+struct Patience(Arc<AtomicBool>);
+
+impl Patience {
+    fn ask(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn is_asked_for(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 /// What the public API asks of the node.
 pub trait PublicNode: Send + Sync + 'static {
@@ -161,6 +181,7 @@ fn routes() -> OpenApiRouter<PublicState> {
         .routes(routes!(wakes::handle))
         .routes(routes!(notify::handle))
         .routes(routes!(notify_by_url::handle))
+        .routes(routes!(notify_response::handle))
 }
 
 /// The public API's routes.
@@ -184,7 +205,7 @@ async fn wrong_method() -> Response {
 }
 
 /// Bounds the requests under way and the time of each.
-async fn bounded(State(state): State<PublicState>, request: Request, next: Next) -> Response {
+async fn bounded(State(state): State<PublicState>, mut request: Request, next: Next) -> Response {
     let Ok(_place) = state.inner.requests.try_acquire() else {
         limits::refused(ServerLimit::HttpRequests, None);
         let detail = "too many requests are under way: try again in a second".to_owned();
@@ -192,12 +213,29 @@ async fn bounded(State(state): State<PublicState>, request: Request, next: Next)
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         return response;
     };
-    match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => {
+    let patience = Patience::default();
+    request.extensions_mut().insert(patience.clone());
+    let clock = &*state.inner.clock;
+    let mut answer = pin!(next.run(request));
+    let mut answered = within(clock, REQUEST_TIMEOUT, &mut answer).await;
+    if answered.is_none() && patience.is_asked_for() {
+        answered = within(clock, REPLY_TIMEOUT, &mut answer).await;
+    }
+    match answered {
+        Some(response) => response,
+        None => {
             limits::refused(ServerLimit::HttpRequestSeconds, None);
             let detail = format!("it was not done within {} seconds", REQUEST_TIMEOUT.as_secs());
             problem(StatusCode::REQUEST_TIMEOUT, "timeout", "The request took too long", detail)
         }
+    }
+}
+
+/// What `future` gives within a time, if it does.
+async fn within<T>(clock: &dyn Clock, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        output = future => Some(output),
+        () = clock.sleep(limit) => None,
     }
 }

@@ -1,17 +1,17 @@
 //! `POST /api/v1/notify`
 
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::{Extension, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use protocol::api::Problem;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::PublicState;
 use super::body::Body;
+use super::{Patience, PublicState, REPLY_TIMEOUT, within};
 use crate::http::problem::problem;
-use crate::notify::NotifyError;
+use crate::notify::{NotifyError, Taken};
 
 /// Whom a notification is for.
 #[derive(Deserialize, IntoParams)]
@@ -48,6 +48,9 @@ impl IntoResponse for NotifyError {
         let (status, kind, title) = match &self {
             Self::Off => (StatusCode::NOT_FOUND, "notify_off", "There is no such service here"),
             Self::Secret => (StatusCode::UNAUTHORIZED, "unauthorized", "The request has not the secret"),
+            Self::NoReplyUrl => {
+                (StatusCode::BAD_REQUEST, "no_reply_url", "There is no place for the phone's answer")
+            }
             Self::Platform => (StatusCode::BAD_REQUEST, "unknown_platform", "The platform is not served"),
             Self::Token(_) => (StatusCode::BAD_REQUEST, "token_refused", "The token cannot be used"),
             Self::Template(_) => {
@@ -56,7 +59,7 @@ impl IntoResponse for NotifyError {
             Self::TooManyForToken(_) | Self::TooManyRequests(_) => {
                 (StatusCode::TOO_MANY_REQUESTS, "too_many", "There are too many notifications")
             }
-            Self::Full => (StatusCode::SERVICE_UNAVAILABLE, "busy", "The server is busy"),
+            Self::Full | Self::TooManyWait => (StatusCode::SERVICE_UNAVAILABLE, "busy", "The server is busy"),
             Self::Storage(error) => {
                 tracing::error!(error = error as &dyn std::error::Error, "a notification is not kept");
                 (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The server cannot store it now")
@@ -83,7 +86,7 @@ impl IntoResponse for NotifyError {
     params(NotifyQuery),
     request_body = NotifyRequest,
     responses(
-        (status = 200, description = "It is on disk, and pushed until the provider takes or refuses it or its time is over"),
+        (status = 200, description = "It is on disk, and pushed until the provider takes or refuses it or its time is over; for an invoice.request without a reply_url, the phone's answer"),
         (status = "default", description = "Refused, with the reason and the remedy", body = Problem, content_type = "application/problem+json"),
     ),
     security(("notify_secret" = [])),
@@ -92,16 +95,18 @@ pub(super) async fn handle(
     State(state): State<PublicState>,
     query: Result<Query<NotifyQuery>, QueryRejection>,
     headers: HeaderMap,
+    Extension(patience): Extension<Patience>,
     Body(body): Body<NotifyRequest>,
 ) -> Response {
     let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let secret = authorization.and_then(|value| value.strip_prefix(SCHEME));
-    answer(&state, secret, query, body).await
+    answer(&state, secret, &patience, query, body).await
 }
 
 pub(super) async fn answer(
     state: &PublicState,
     secret: Option<&str>,
+    patience: &Patience,
     query: Result<Query<NotifyQuery>, QueryRejection>,
     body: NotifyRequest,
 ) -> Response {
@@ -114,8 +119,17 @@ pub(super) async fn answer(
     };
     let body = serde_json::json!({ "template": body.template, "event": body.event, "data": body.data });
     let taken = state.inner.notifications.take(secret, (&platform, &token, app_data), &body).await;
-    match taken {
-        Ok(_) => StatusCode::OK.into_response(),
-        Err(error) => error.into_response(),
+    let reply = match taken {
+        Ok(Taken { reply: None, .. }) => return StatusCode::OK.into_response(),
+        Ok(Taken { reply: Some(reply), .. }) => reply,
+        Err(error) => return error.into_response(),
+    };
+    patience.ask();
+    match within(&*state.inner.clock, REPLY_TIMEOUT, reply.received()).await {
+        Some(text) => ([(header::CONTENT_TYPE, "application/json")], text).into_response(),
+        None => {
+            let detail = format!("the phone did not answer within {} seconds", REPLY_TIMEOUT.as_secs());
+            problem(StatusCode::GATEWAY_TIMEOUT, "no_answer", "The phone does not answer", detail)
+        }
     }
 }

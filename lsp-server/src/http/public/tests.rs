@@ -1,8 +1,8 @@
 mod notify;
 mod owner;
+mod time;
 
 use node::ChainTrouble;
-use std::sync::atomic::Ordering;
 
 use lightning::util::message_signing;
 use notifier::PushGateway;
@@ -115,7 +115,13 @@ impl Api {
 const NOTIFY_SECRET: &str = "a-secret-of-32-characters-or-more";
 
 fn notifications(db: &TestDatabase, waker: &Arc<Waker>, clock: &Arc<TestClock>) -> Arc<Notifications> {
-    let config = NotifyConfig { enabled: true, secret: NOTIFY_SECRET.to_owned(), ..NotifyConfig::default() };
+    let reply_url = Some("https://lsp.example.com".to_owned());
+    let config = NotifyConfig {
+        enabled: true,
+        secret: NOTIFY_SECRET.to_owned(),
+        reply_url,
+        ..NotifyConfig::default()
+    };
     Notifications::new(db.database.clone(), waker.clone(), config, 7, clock.clone())
 }
 
