@@ -146,6 +146,8 @@ mod tests {
         }
         assert_eq!(connections.admit(v4(1), start).err(), Some(NodeLimit::ConnectionRate));
         assert!(connections.admit(v4(2), start).is_ok(), "others are not slowed down");
+        let just_before = start + Duration::from_millis(999);
+        assert_eq!(connections.admit(v4(1), just_before).err(), Some(NodeLimit::ConnectionRate));
         let later = start + Duration::from_secs(1);
         assert!(connections.admit(v4(1), later).is_ok());
         assert_eq!(connections.admit(v4(1), later).err(), Some(NodeLimit::ConnectionRate));

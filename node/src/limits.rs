@@ -197,7 +197,10 @@ mod tests {
             (in_all(9), Ok(())),
             (in_all(10), Err(NodeLimit::Channels)),
             (in_all(11), Err(NodeLimit::Channels)),
+            (OpenRequest { is_zero_conf: false, ..REQUEST }, Ok(())),
             (OpenRequest { is_zero_conf: true, ..REQUEST }, Err(NodeLimit::ZeroConf)),
+            // Whatever else it is.
+            (OpenRequest { is_zero_conf: true, ..of_capacity(1_000_000) }, Err(NodeLimit::ZeroConf)),
         ];
         for (request, expected) in cases {
             assert_eq!(judge_channel(&LIMITS, &request), expected, "{request:?}");
@@ -209,6 +212,7 @@ mod tests {
     #[test]
     fn a_refusal_names_its_bound() {
         for (limit, part) in [
+            (NodeLimit::ZeroConf, "before its funding is confirmed"),
             (NodeLimit::ChannelTooSmall, "20000 sat"),
             (NodeLimit::ChannelTooLarge, "1000000 sat"),
             (NodeLimit::ChannelsPerPeer, "at most 3"),

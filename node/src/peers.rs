@@ -176,8 +176,7 @@ impl Node {
                 .map(|details| details.counterparty.node_id)
                 .collect();
             let without_channel = self.connected.oldest_first(|peer| !with_channel.contains(peer));
-            let over = without_channel.len().saturating_sub(without_channel_max);
-            for peer in &without_channel[..over] {
+            for peer in first_beyond(&without_channel, without_channel_max) {
                 self.handler.refused(NodeLimit::PeersWithoutChannel, Some(*peer));
                 self.disconnect(*peer);
             }
@@ -218,5 +217,25 @@ impl Node {
                 Err(error) => tracing::warn!(%error, "the address of a channel's peer cannot be read"),
             }
         }
+    }
+}
+
+/// Who is put out for there to be `max` left: whoever came first.
+fn first_beyond<T>(oldest_first: &[T], max: usize) -> &[T] {
+    &oldest_first[..oldest_first.len().saturating_sub(max)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_came_first_makes_room_and_nobody_below_the_bound() {
+        for (peers, out) in
+            [(vec![], vec![]), (vec![1], vec![]), (vec![1, 2], vec![]), (vec![1, 2, 3], vec![1])]
+        {
+            assert_eq!(first_beyond(&peers, 2), out, "{peers:?}");
+        }
+        assert_eq!(first_beyond(&[1, 2, 3, 4, 5], 2), [1, 2, 3]);
     }
 }

@@ -163,6 +163,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn so_many_connections_are_served_at_once_and_the_next_when_one_leaves() {
+        let address = serve(ConnectionLimits { connections_max: 2, ..ConnectionLimits::default() }).await;
+        let mut streams = Vec::new();
+        for _ in 0..3 {
+            streams.push(TcpStream::connect(address).await.unwrap());
+        }
+        for stream in &mut streams {
+            stream.write_all(REQUEST).await.unwrap();
+        }
+        let [first, second, third] = &mut streams[..] else { unreachable!("there are three") };
+        for stream in [&mut *first, second] {
+            assert!(answer(stream).await.starts_with("HTTP/1.1 200"), "below the bound, and at it");
+        }
+        // Both stay, and are served again before anything is read of the third.
+        first.write_all(REQUEST).await.unwrap();
+        answer(first).await;
+        let error = third.try_read(&mut [0; 1]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WouldBlock, "above it, nobody is served");
+        drop(streams.remove(0));
+        assert!(answer(&mut streams[1]).await.starts_with("HTTP/1.1 200"), "it only waited");
+    }
+
+    #[tokio::test]
     async fn whoever_says_nothing_loses_its_place_to_the_next() {
         let limits = ConnectionLimits {
             connections_max: 1,

@@ -82,6 +82,7 @@ impl<S> Filter<S> for Sparing {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use tracing_subscriber::layer::SubscriberExt;
     use tracing_subscriber::{Layer, Registry};
@@ -95,6 +96,38 @@ mod tests {
         fn on_event(&self, _event: &Event<'_>, _context: Context<'_, S>) {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Remembers where the last line came from.
+    #[derive(Clone, Default)]
+    struct Place(Arc<Mutex<Option<&'static Metadata<'static>>>>);
+
+    impl<S: tracing::Subscriber> Layer<S> for Place {
+        fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+            *self.0.lock().unwrap() = Some(event.metadata());
+        }
+    }
+
+    #[test]
+    fn lines_of_one_place_pass_up_to_the_bound_and_again_as_time_goes_on() {
+        let place = Place::default();
+        tracing::subscriber::with_default(Registry::default().with(place.clone()), || {
+            tracing::info!(target: STRANGERS, "somebody knocks");
+        });
+        let line = place.0.lock().unwrap().unwrap();
+        let (sparing, start) = (Sparing::default(), Instant::now());
+        let bound = LINES_BURST as usize;
+        for count in 1..=bound {
+            assert!(sparing.passes(line, start), "line {count}");
+        }
+        assert!(!sparing.passes(line, start), "one more");
+        let interval = Duration::from_secs_f64(1.0 / LINES_PER_SECOND);
+        assert!(!sparing.passes(line, start + interval / 2));
+        assert!(sparing.passes(line, start + interval));
+        assert!(!sparing.passes(line, start + interval));
+        let later = start + Duration::from_secs(3_600);
+        let passed = (0..2 * bound).filter(|_| sparing.passes(line, later)).count();
+        assert_eq!(passed, bound, "what is not used is not saved up beyond it");
     }
 
     #[test]

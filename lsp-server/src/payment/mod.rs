@@ -20,7 +20,7 @@ mod routes;
 mod sleepers;
 mod step;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tidy;
 mod unblock;
 

@@ -26,6 +26,11 @@ use crate::limits::ServerLimit;
 use crate::store::{StoreError, holds, parts, retention};
 use crate::testing::{START, TestDatabase, public};
 
+/// What handles a node's events, on a node without channels.
+pub(crate) fn bare_parts(db: &TestDatabase) -> (Arc<Payments>, Arc<Mailbox>, Arc<Waker>) {
+    driving::parts_of(db, PaymentLimits::default(), Arc::default())
+}
+
 const HEIGHT: BlockHeight = BlockHeight(100);
 const DEADLINE: BlockHeight = BlockHeight(200);
 const DAY: u64 = 24 * 3_600;
@@ -60,7 +65,7 @@ impl PaymentNode for BareNode {
 
     fn pending_inbound_htlcs(&self, peer: PublicKey) -> Vec<PendingInboundHtlc> {
         let inbound = lock(&self.inbound);
-        inbound.iter().filter(|(from, _)| *from == peer).map(|(_, htlc)| htlc.clone()).collect()
+        inbound.iter().filter(|(from, _)| *from == peer).map(|(_, htlc)| *htlc).collect()
     }
 
     fn sleeping_htlcs(&self) -> Vec<SleepingHtlc> {

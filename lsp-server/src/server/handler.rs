@@ -132,3 +132,39 @@ impl NodeHandler for Handler {
         self.payments.on_block();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use protocol::ids::PidHash;
+    use protocol::wire::PaymentStatus;
+
+    use super::*;
+    use crate::testing::{TestDatabase, public};
+
+    /// A question that tells itself from others.
+    fn question(byte: u8) -> IncomingMessage {
+        let pid_hash = Some(PidHash([byte; 32]));
+        let status = PaymentStatus { payer: public(1), pid_hash, signature: String::new() };
+        IncomingMessage { message: Message::PaymentStatus(status), context: None, reply_to: None }
+    }
+
+    #[tokio::test]
+    async fn so_many_requests_wait_and_one_more_is_dropped_alone() {
+        let db = TestDatabase::new().await;
+        let (payments, mailbox, waker) = crate::payment::tests::bare_parts(&db);
+        let (requests, mut incoming) = mpsc::channel(2);
+        let handler = Handler::new(payments, mailbox, waker, requests);
+        let mut next = || match incoming.try_recv().ok()? {
+            (Message::PaymentStatus(status), _) => status.pid_hash.map(|pid_hash| pid_hash.0[0]),
+            (other, _) => panic!("{other:?}"),
+        };
+        handler.message(question(1));
+        assert_eq!((next(), next()), (Some(1), None), "below the bound");
+        for byte in 2..=4 {
+            handler.message(question(byte));
+        }
+        assert_eq!(next(), Some(2));
+        handler.message(question(5));
+        assert_eq!([next(), next(), next()], [Some(3), Some(5), None], "the fourth came when two waited");
+    }
+}

@@ -11,6 +11,8 @@ mod node;
 mod notifications;
 mod openapi;
 mod socket;
+#[cfg(test)]
+mod tests;
 mod wakes;
 
 use std::sync::Arc;

@@ -12,6 +12,15 @@ fn driver(db: &TestDatabase, limits: PaymentLimits) -> Arc<Payments> {
 }
 
 pub(super) fn driver_of(db: &TestDatabase, limits: PaymentLimits, bare: Arc<BareNode>) -> Arc<Payments> {
+    parts_of(db, limits, bare).0
+}
+
+/// A driver, and what it works with.
+pub(super) fn parts_of(
+    db: &TestDatabase,
+    limits: PaymentLimits,
+    bare: Arc<BareNode>,
+) -> (Arc<Payments>, Arc<Mailbox>, Arc<Waker>) {
     let (node, clock) = (FakeNode::new(), TestClock::new());
     let waker = Waker::new(db.database.clone(), node.clone(), Vec::new(), token_keys(), clock.clone());
     let mailbox = Mailbox::new(
@@ -22,8 +31,9 @@ pub(super) fn driver_of(db: &TestDatabase, limits: PaymentLimits, bare: Arc<Bare
         clock.clone(),
         Tasks::default(),
     );
+    let database = db.database.clone();
     let tasks = Tasks::default();
-    Payments::new(bare, db.database.clone(), waker, mailbox, clock, tasks, limits)
+    (Payments::new(bare, database, waker.clone(), mailbox.clone(), clock, tasks, limits), mailbox, waker)
 }
 
 #[tokio::test]
