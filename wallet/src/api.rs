@@ -16,6 +16,9 @@ use crate::error::WalletError;
 /// How long the LSP's API may take to answer.
 const API_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// The longest answer that is read, in bytes: a list of all that an LSP lists has less.
+const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+
 /// The API, or why it said no.
 pub(crate) struct Api<'a> {
     core: &'a Core,
@@ -91,17 +94,80 @@ impl<'a> Api<'a> {
         if status.is_success() {
             return Ok(response);
         }
-        Err(ApiError::Refused(match response.json::<Problem>().await {
-            Ok(problem) => problem.detail,
-            Err(_) => format!("it answered {status}"),
-        }))
+        let problem = bounded(response, ANSWER_BYTES_MAX).await.ok().flatten();
+        let problem = problem.and_then(|body| serde_json::from_slice::<Problem>(&body).ok());
+        Err(ApiError::Refused(
+            problem.map_or_else(|| format!("it answered {status}"), |problem| problem.detail),
+        ))
     }
 
     pub(crate) async fn read<T: DeserializeOwned>(&self, response: Response) -> Result<T, ApiError> {
-        Ok(response.json().await.map_err(|source| api_error(self.base, source))?)
+        let body =
+            bounded(response, ANSWER_BYTES_MAX).await.map_err(|source| api_error(self.base, source))?;
+        let answer = body.and_then(|body| serde_json::from_slice(&body).ok());
+        let nonsense = || WalletError::LspAnswer { url: self.base.to_owned(), bytes_max: ANSWER_BYTES_MAX };
+        Ok(answer.ok_or_else(nonsense)?)
     }
+}
+
+/// The body of an answer, unless it is longer than `bytes_max`: no more than that is ever kept.
+async fn bounded(mut response: Response, bytes_max: usize) -> Result<Option<Vec<u8>>, reqwest::Error> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if chunk.len() > bytes_max - body.len() {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body))
 }
 
 fn api_error(base: &str, source: reqwest::Error) -> WalletError {
     WalletError::LspApi { url: base.to_owned(), source: source.without_url() }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const MAX: usize = 10_000;
+
+    /// One answer of so many bytes, which says how many they are or does not.
+    async fn answered(bytes: usize, says_its_length: bool) -> Option<usize> {
+        let _tls = rustls::crypto::ring::default_provider().install_default();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                request.push(stream.read_u8().await.unwrap());
+            }
+            let length = if says_its_length { format!("content-length: {bytes}\r\n") } else { String::new() };
+            let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\n{length}\r\n");
+            stream.write_all(head.as_bytes()).await.unwrap();
+            // Who has heard enough hangs up.
+            let _ = stream.write_all(&vec![b'x'; bytes]).await;
+        });
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let response = client.get(url).send().await.unwrap();
+        let body = bounded(response, MAX).await.unwrap();
+        server.await.unwrap();
+        body.map(|body| body.len())
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_read_up_to_its_bound() {
+        for says_its_length in [true, false] {
+            for bytes in [0, MAX - 1, MAX] {
+                assert_eq!(answered(bytes, says_its_length).await, Some(bytes));
+            }
+            for bytes in [MAX + 1, 100 * MAX] {
+                assert_eq!(answered(bytes, says_its_length).await, None, "{bytes}");
+            }
+        }
+    }
 }

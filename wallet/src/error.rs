@@ -132,6 +132,16 @@ pub enum WalletError {
         /// The HTTP client's answer.
         source: reqwest::Error,
     },
+    /// The LSP's API answered with what no version of it answers.
+    #[error(
+        "the LSP's API at {url} gives an answer that is longer than {bytes_max} bytes, or makes no sense"
+    )]
+    LspAnswer {
+        /// Its address.
+        url: String,
+        /// The longest that is read.
+        bytes_max: usize,
+    },
     /// The config has no `lsp_api`.
     #[error("the config has no lsp_api: the LSP's base URL is needed to register a device")]
     NoLspApi,
