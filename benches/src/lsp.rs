@@ -14,15 +14,21 @@ use tests::wait::{SOON, Seen, wait_until};
 use tokio::process::Command;
 
 use crate::shim::{Counters, Durable, Shim};
-use crate::usage;
+use crate::usage::{self, Usage};
 
 /// How long a graceful stop may take.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What our LSP is told besides its defaults: a phone here does in a minute what a real one does in a year.
-const SETTINGS: [(&str, &str); 3] = [
+const SETTINGS: [(&str, &str); 9] = [
+    ("HOLDS__HOLDS_MAX", "1000000"),
     ("HOLDS__HOLDS_PER_PEER_MAX", "100000"),
+    ("HOLDS__HOLDS_KEPT_PER_PEER_MAX", "100000"),
+    ("HOLDS__HELD_HTLCS_MAX", "1000000"),
     ("HOLDS__HELD_HTLCS_PER_PEER_MAX", "100000"),
+    ("PEERS__ONION_MESSAGES_PER_SECOND", "100000"),
+    ("PEERS__ONION_MESSAGES_BURST", "100000"),
+    ("PEERS__CONNECTIONS_PER_ADDRESS_PER_SECOND", "1000"),
     ("PUSH__ALLOW_PRIVATE_ADDRESSES", "true"),
 ];
 
@@ -33,43 +39,9 @@ pub(crate) struct Lsp {
     data_dir: PathBuf,
     pub(crate) node_id: PublicKey,
     pub(crate) listen: SocketAddr,
+    /// Where the public API answers; a stock LSP has none.
+    pub(crate) http: Option<SocketAddr>,
     is_ours: bool,
-}
-
-/// What an LSP has used since it started.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Usage {
-    pub(crate) cpu: Duration,
-    pub(crate) durable: Durable,
-    /// By the kernel's count, sockets and logs included.
-    pub(crate) written_bytes: u64,
-    /// By the LSP's own count; `None` for a stock one.
-    pub(crate) commits: Option<u64>,
-}
-
-impl Usage {
-    pub(crate) fn since(self, earlier: Self) -> Self {
-        Self {
-            cpu: self.cpu.saturating_sub(earlier.cpu),
-            durable: self.durable - earlier.durable,
-            written_bytes: self.written_bytes.saturating_sub(earlier.written_bytes),
-            commits: self.commits.zip(earlier.commits).map(|(now, then)| now.saturating_sub(then)),
-        }
-    }
-
-    pub(crate) fn and(self, other: Self) -> Self {
-        Self {
-            cpu: self.cpu + other.cpu,
-            durable: Durable {
-                fsyncs: self.durable.fsyncs + other.durable.fsyncs,
-                writes: self.durable.writes + other.durable.writes,
-                bytes: self.durable.bytes + other.durable.bytes,
-                nanos: self.durable.nanos + other.durable.nanos,
-            },
-            written_bytes: self.written_bytes + other.written_bytes,
-            commits: self.commits.zip(other.commits).map(|(one, two)| one + two),
-        }
-    }
 }
 
 fn listen() -> Result<SocketAddr, Failure> {
@@ -81,23 +53,29 @@ fn parse_node_id(text: &str) -> Result<PublicKey, Failure> {
 }
 
 impl Lsp {
-    /// `lsp-server`, set up in `folder`.
-    pub(crate) async fn ours(folder: &Path, bitcoind: &Bitcoind, shim: &Shim) -> Result<Self, Failure> {
-        let (data_dir, counters) = (folder.join("ours"), Counters::new(folder, "ours")?);
-        let listen = listen()?;
+    /// `lsp-server`, set up in `folder` under a name.
+    pub(crate) async fn ours(
+        name: &str,
+        folder: &Path,
+        bitcoind: &Bitcoind,
+        shim: &Shim,
+    ) -> Result<Self, Failure> {
+        let (data_dir, counters) = (folder.join(name), Counters::new(folder, name)?);
+        let log = folder.join(format!("{name}.log"));
+        let (listen, http) = (listen()?, listen()?);
         let mut init = command(&data_dir)?;
-        init.args(["init", "--network", "regtest", "--alias", "ours", "--listen", &listen.to_string()]);
-        init.args(["--http-listen", &self::listen()?.to_string()]);
+        init.args(["init", "--network", "regtest", "--alias", name, "--listen", &listen.to_string()]);
+        init.args(["--http-listen", &http.to_string()]);
         init.args(["--bitcoind-rpc-url", &bitcoind.rpc_url(), "--bitcoind-rpc-user", RPC_USER]);
         init.args(["--bitcoind-rpc-password", RPC_PASSWORD]);
         process::run("lsp-server init", init, None).await?;
         let mut run = command(&data_dir)?;
         run.arg("run");
         shim.preload(&mut run, &data_dir, &counters);
-        let mut process = Process::start("lsp-server", run, Output::Log(&folder.join("ours.log")))?;
+        let mut process = Process::start("lsp-server", run, Output::Log(&log))?;
         let info = wait_until("lsp-server to answer", SOON, async || {
             if let Some(status) = process.ended() {
-                return Err(ended("lsp-server", status, &folder.join("ours.log")));
+                return Err(ended("lsp-server", status, &log));
             }
             Ok(match info(&data_dir).await {
                 Ok(info) => Seen::Done(info),
@@ -105,7 +83,15 @@ impl Lsp {
             })
         })
         .await?;
-        Ok(Self { process, counters, data_dir, node_id: info.node_id, listen, is_ours: true })
+        Ok(Self {
+            process,
+            counters,
+            data_dir,
+            node_id: info.node_id,
+            listen,
+            http: Some(http),
+            is_ours: true,
+        })
     }
 
     /// ldk-node as released, with coins for its reserves.
@@ -133,7 +119,7 @@ impl Lsp {
         bitcoind.mine(1).await?;
         said("funded", &mut process, &log).await?;
         let node_id = parse_node_id(&node_id)?;
-        Ok(Self { process, counters, data_dir, node_id, listen, is_ours: false })
+        Ok(Self { process, counters, data_dir, node_id, listen, http: None, is_ours: false })
     }
 
     /// What it has used since it started.

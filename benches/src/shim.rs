@@ -6,9 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tests::failure::Failure;
 
 const SOURCE: &str = include_str!("../shim/shim.c");
+/// Names the file with the counters.
+const COUNTERS_VAR: &str = "SHIM_COUNTERS";
 const NUMBERS: usize = 4;
 const NUMBER_BYTES: usize = size_of::<u64>();
 
@@ -24,7 +27,7 @@ pub(crate) struct Counters {
 }
 
 /// What a process has made durable since it started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Durable {
     /// `fsync`, `fdatasync`, `sync_file_range` and `msync`.
     pub(crate) fsyncs: u64,
@@ -74,7 +77,7 @@ impl Shim {
     ) {
         command
             .env("LD_PRELOAD", &self.library)
-            .env("SHIM_COUNTERS", &counters.file)
+            .env(COUNTERS_VAR, &counters.file)
             .env("SHIM_FSYNC_NANOS", self.fsync_cost.as_nanos().to_string())
             .env("SHIM_FOLDER", data_dir);
     }
@@ -87,6 +90,12 @@ impl Counters {
         fs::write(&file, [0; NUMBERS * NUMBER_BYTES])
             .map_err(|source| Failure::File { path: file.clone(), source })?;
         Ok(Self { file })
+    }
+
+    /// Those of the process that this is, which was started with the shim.
+    pub(crate) fn of_this_process() -> Result<Self, Failure> {
+        let file = std::env::var_os(COUNTERS_VAR).map(PathBuf::from);
+        Ok(Self { file: file.ok_or_else(|| Failure::wrong("this process has no shim"))? })
     }
 
     /// What they say now.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use node::Node;
+use notifier::Ambient;
 use storage::Database;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -92,7 +93,11 @@ impl Server {
         for mistake in &left_out {
             tracing::error!(mistake, "a push provider is left out: its phones are not woken; the others are");
         }
-        let gateways = wake::gateways(&config.push, credentials, node.clone(), clock.clone())?;
+        let ambient = {
+            let (clock, node) = (clock.clone(), node.clone());
+            Ambient::new(move || clock.now_unix(), move || node.random_bytes())
+        };
+        let gateways = wake::gateways(&config.push, credentials, ambient)?;
         let waker = Waker::with_settings(db.clone(), node.clone(), gateways, settings, clock.clone());
         let notifications = Notifications::new(
             db.clone(),

@@ -2,26 +2,22 @@
 
 use std::sync::Arc;
 
-use node::Node;
 use notifier::{
     Ambient, ApnsGateway, ClientError, FcmGateway, ProviderClient, ProviderClientConfig, PushGateway,
     UnifiedPushGateway, UrlClient, UrlClientConfig, WebhookGateway,
 };
 
-use crate::clock::Clock;
 use crate::config::{PushConfig, PushCredentials};
 
-/// Webhooks and UnifiedPush always, APNs and FCM with credentials.
+/// Webhooks and UnifiedPush always, APNs and FCM with credentials. Time and random bytes come from `ambient`.
 ///
 /// # Errors
 /// When there is no TLS.
 pub fn gateways(
     config: &PushConfig,
     credentials: PushCredentials,
-    node: Arc<Node>,
-    clock: Arc<dyn Clock>,
+    ambient: Ambient,
 ) -> Result<Vec<Arc<dyn PushGateway>>, ClientError> {
-    let ambient = Ambient::new(move || clock.now_unix(), move || node.random_bytes());
     let urls = UrlClient::new(&UrlClientConfig {
         allow_private_addresses: config.allow_private_addresses,
         extra_root_certificates: credentials.roots.clone(),

@@ -113,7 +113,7 @@ impl Process {
     }
 
     /// The lines that it prints, if it was started with [`Output::Lines`].
-    pub(crate) fn lines(&mut self) -> Option<tokio::io::Lines<BufReader<tokio::process::ChildStdout>>> {
+    pub fn lines(&mut self) -> Option<tokio::io::Lines<BufReader<tokio::process::ChildStdout>>> {
         self.child.stdout.take().map(|stdout| BufReader::new(stdout).lines())
     }
 }

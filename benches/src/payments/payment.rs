@@ -14,7 +14,7 @@ use tests::failure::Failure;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::phone::{Ended, Phone, wrong};
+use super::phone::{Ended, Phone, wrong};
 
 /// Above the dust limit, so that every HTLC has an output and a signature, and above the least that is held.
 pub(crate) const AMOUNT: Msat = Msat(2_000_000);

@@ -10,9 +10,10 @@ use tests::bitcoind::Bitcoind;
 use tests::failure::Failure;
 use tests::wait::{SOON, Seen, wait_until};
 
-use crate::lsp::{Lsp, Usage};
-use crate::payment::{self, Outcome, Times};
-use crate::phone::{Line, Phone};
+use super::payment::{self, Outcome, Times};
+use super::phone::{Line, Phone};
+use crate::lsp::Lsp;
+use crate::usage::Usage;
 
 /// Channels on each side of the LSP: one for each phone.
 pub(crate) const CHANNELS_PER_SIDE: usize = 5;

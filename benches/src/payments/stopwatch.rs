@@ -20,10 +20,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::payment::{AMOUNT, Arrival, Outcome, hold};
-use crate::phone::{Line, Phone, wrong};
+use super::payment::{AMOUNT, Arrival, Outcome, hold};
+use super::phone::{Line, Phone, wrong};
+use super::side::Side;
 use crate::shim::Durable;
-use crate::side::Side;
 
 const CAPACITY_SAT: u64 = 10_000_000;
 const LSPS_SHARE: Msat = Msat(9_000_000_000);
