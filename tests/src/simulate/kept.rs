@@ -1,7 +1,9 @@
 //! What must survive a crash.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
+use lsp_server::store::wakes::PUSHLESS_KEPT_SECONDS;
 use storage::StorageError;
 
 use super::process::Process;
@@ -19,16 +21,28 @@ struct Kept {
     wakes: BTreeSet<i64>,
 }
 
+/// A wake that is queued.
+pub(super) struct OpenWake {
+    pub(super) node_id: Vec<u8>,
+    /// Seconds since 1970.
+    pub(super) expires_at: u64,
+}
+
 impl Process {
-    /// The wakes that are open, by row, and whom they are for.
-    pub(super) fn open_wakes(&self) -> Option<BTreeMap<i64, Vec<u8>>> {
+    /// The wakes that are open, by row.
+    pub(super) fn open_wakes(&self) -> Option<BTreeMap<i64, OpenWake>> {
         self.ask(|db| {
             Box::pin(async move {
                 db.read("open_wakes", |tx| {
                     Box::pin(async move {
-                        let rows =
-                            tx.fetch_all("SELECT id, node_id FROM wake WHERE state = 'open'", &[]).await?;
-                        rows.iter().map(|row| Ok((row.get_i64("id")?, row.get_blob("node_id")?))).collect()
+                        let sql = "SELECT id, node_id, expires_at FROM wake WHERE state = 'open'";
+                        let rows = tx.fetch_all(sql, &[]).await?;
+                        let wake = |row: &storage::Row| {
+                            let (node_id, expires_at) =
+                                (row.get_blob("node_id")?, row.get_u64("expires_at")?);
+                            Ok((row.get_i64("id")?, OpenWake { node_id, expires_at }))
+                        };
+                        rows.iter().map(wake).collect()
                     })
                 })
                 .await
@@ -70,7 +84,8 @@ impl World {
         if let Some(process) = self.process.as_ref().filter(|process| !process.is_over())
             && let Some(open) = process.open_wakes()
         {
-            self.wakes = open.into_keys().collect();
+            let kept_until = |wake: OpenWake| Duration::from_secs(wake.expires_at + PUSHLESS_KEPT_SECONDS);
+            self.wakes = open.into_iter().map(|(id, wake)| (id, kept_until(wake))).collect();
         }
     }
 
@@ -110,15 +125,15 @@ impl World {
                 state.trace.violation(format!("device {device:02x?} was removed and is there"));
             }
         }
-        for wake in &self.wakes {
-            if !kept.wakes.contains(wake) {
+        for (wake, until) in &self.wakes {
+            if now < *until && !kept.wakes.contains(wake) {
                 state.trace.violation(format!("wake {wake} was queued and is not there"));
             }
         }
         // A start may end one wake for another, but not the last one of a phone: nobody has come yet.
         let Some(open) = open else { return };
         for node_id in awaited {
-            if !open.values().any(|open| *open == node_id) {
+            if !open.values().any(|open| open.node_id == node_id) {
                 state
                     .trace
                     .violation("a phone had a wake before the start, and has none after it".to_owned());

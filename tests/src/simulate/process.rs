@@ -173,7 +173,8 @@ impl Process {
             model: model.clone(),
             awaited: BTreeSet::new(),
         };
-        process.awaited = process.open_wakes().unwrap_or_default().into_values().collect();
+        process.awaited =
+            process.open_wakes().unwrap_or_default().into_values().map(|wake| wake.node_id).collect();
         let payments = process.payments.clone();
         process.run(async move {
             // A crash in the midst of a restart is swept away like any other.

@@ -68,8 +68,8 @@ pub struct World {
     pub devices: BTreeSet<[u8; 16]>,
     /// Devices whose removal was answered.
     pub devices_removed: BTreeSet<[u8; 16]>,
-    /// Wakes that were queued when the server was last looked at, by row.
-    pub wakes: BTreeSet<i64>,
+    /// Wakes that were queued when the server was last looked at, by row, with the time until which they are kept at least.
+    pub wakes: BTreeMap<i64, Duration>,
     /// Who will stay away for long.
     pub absence: Absence,
     /// Devices that were made up so far.
@@ -133,7 +133,7 @@ impl World {
             handed_over: BTreeMap::new(),
             devices: BTreeSet::new(),
             devices_removed: BTreeSet::new(),
-            wakes: BTreeSet::new(),
+            wakes: BTreeMap::new(),
             serial: 0,
             faults_percent,
             path,

@@ -28,7 +28,7 @@ const REPEAT_SECONDS: u64 = 30;
 const REST_SECONDS: u64 = 60;
 
 /// How long a closed wake without a push can be looked at, after it would have expired. Strangers can cause many.
-const PUSHLESS_KEPT_SECONDS: u64 = 24 * 3600;
+pub const PUSHLESS_KEPT_SECONDS: u64 = 24 * 3600;
 
 /// The most rows that one transaction tidies away.
 const TIDIED_ROWS_MAX: u32 = 500;
