@@ -29,7 +29,7 @@ impl World<'_> {
         let (mut nursed, mut died_at) = (fate.deaths(), None::<(Instant, usize)>);
         loop {
             tokio::time::sleep(NURSE_INTERVAL).await;
-            if phone.is_busy() || fate.deaths() == nursed {
+            if phone.is_busy() || !phone.has_coverage() || fate.deaths() == nursed {
                 continue;
             }
             let wakes = phone.wakes().len();

@@ -229,6 +229,11 @@ impl Phone {
         self.shared.changed.notify_one();
     }
 
+    /// Whether a push reaches it, and its wallet the LSP.
+    pub fn has_coverage(&self) -> bool {
+        !self.shared.state().out_of_coverage
+    }
+
     /// What went wrong when a push started the wallet, if that did not go well.
     pub fn failure(&self) -> Option<String> {
         self.shared.state().failure.clone()
