@@ -133,6 +133,11 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_migration_is_listed() {
+        crate::testing::assert_migrations_listed(&STORAGE);
+    }
+
+    #[test]
     fn a_file_says_which_step_it_is() {
         let step = Migration::of_file("0012_sealed_tokens", "SELECT 1");
         assert_eq!((step.version, step.name, step.sql), (12, "sealed_tokens", "SELECT 1"));

@@ -1,13 +1,19 @@
 //! Databases for tests, of both kinds. Only with the feature `testing`, which no release has.
 
+mod schema;
+
 use std::env;
 use std::fmt;
+use std::fs;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, Connection as _};
 
 use crate::{Database, DatabaseUrl, MigrationSet};
+
+pub use schema::{assert_migrations_listed, schema};
 
 /// Names a Postgres server to the tests, by the URL of a database on it whose user may create others. `cargo xtask test` sets it.
 /// Without it the tests on Postgres are skipped.
@@ -46,11 +52,16 @@ impl Scratch {
     /// A database on the server that [`POSTGRES_URL_VAR`] names; none, and a line that says so, if it names none.
     ///
     /// # Panics
-    /// If the server cannot be used.
+    /// If the server cannot be used; or if none is named in CI (`CI` is set), where Postgres is installed.
     #[must_use]
     pub fn postgres() -> Option<Self> {
         static DATABASES: AtomicU64 = AtomicU64::new(0);
         let Some(server) = env::var(POSTGRES_URL_VAR).ok().filter(|url| !url.is_empty()) else {
+            let is_ci = env::var_os("CI").is_some_and(|value| !value.is_empty());
+            assert!(
+                !(is_ci && is_installed()),
+                "Postgres is installed, and {POSTGRES_URL_VAR} names no server: `cargo xtask test` starts one"
+            );
             eprintln!("SKIPPED on Postgres: {POSTGRES_URL_VAR} names no server");
             return None;
         };
@@ -153,6 +164,16 @@ impl Drop for Scratch {
             on_server(options, format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
         }
     }
+}
+
+/// Whether there are the programs that `cargo xtask test` starts a server with: on `PATH`, or where Debian's packages put them.
+fn is_installed() -> bool {
+    let has_both = |folder: &Path| ["initdb", "postgres"].iter().all(|name| folder.join(name).is_file());
+    let path = env::var_os("PATH").unwrap_or_default();
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    env::split_paths(&path)
+        .chain(versions.map(|version| version.path().join("bin")))
+        .any(|folder| has_both(&folder))
 }
 
 /// On a thread and a runtime of its own: whoever calls may be in the middle of another, or have none.

@@ -70,3 +70,26 @@ impl StoreError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use storage::testing::{Scratch, assert_migrations_listed, schema};
+
+    use super::*;
+
+    #[test]
+    fn every_migration_is_listed() {
+        assert_migrations_listed(&MIGRATIONS);
+    }
+
+    #[tokio::test]
+    async fn both_kinds_of_database_have_the_same_tables() {
+        let Some(postgres) = Scratch::postgres() else { return };
+        let sqlite = Scratch::sqlite();
+        let (ours, theirs) = (sqlite.open(&[MIGRATIONS]).await, postgres.open(&[MIGRATIONS]).await);
+        let (ours, theirs) = (schema(&ours, false).await, schema(&theirs, true).await);
+        assert!(ours.contains(&"hold.pid_hash bytea NOT NULL".to_owned()), "{ours:#?}");
+        assert!(ours.contains(&"hold_live ON hold (payer) WHERE".to_owned()), "{ours:#?}");
+        assert_eq!(ours, theirs);
+    }
+}

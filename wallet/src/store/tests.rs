@@ -2,7 +2,7 @@ use lightning::ln::channelmanager::PaymentId;
 use lightning_types::payment::{PaymentHash, PaymentPreimage};
 use protocol::ids::PidHash;
 use protocol::units::{BlockHeight, Msat};
-use storage::testing::Scratch;
+use storage::testing::{Scratch, assert_migrations_listed, schema};
 use storage::{BoxFuture, Database, StorageError, Tx};
 
 use super::invoices::{self, Invoice};
@@ -251,4 +251,17 @@ async fn a_payment_that_arrived_stays_so(scratch: Scratch) {
     put(PendingState::Refused).await;
     store.run(|tx| Box::pin(pending::set_expired(tx, HASH, PidHash([1; 32])))).await;
     assert_eq!(state().await, Some(PendingState::Arrived));
+}
+
+#[test]
+fn every_migration_is_listed() {
+    assert_migrations_listed(&MIGRATIONS);
+}
+
+#[tokio::test]
+async fn both_kinds_of_database_have_the_same_tables() {
+    let Some(postgres) = Scratch::postgres() else { return };
+    let sqlite = Scratch::sqlite();
+    let (ours, theirs) = (sqlite.open(&[MIGRATIONS]).await, postgres.open(&[MIGRATIONS]).await);
+    assert_eq!(schema(&ours, false).await, schema(&theirs, true).await);
 }
