@@ -124,13 +124,16 @@ impl Damage {
     }
 }
 
-/// The same for a database that no server needs to have open. Changes nothing.
+/// The same for a database that no server needs to have open; none if it has no tables yet. Changes nothing.
 ///
 /// # Errors
 /// When it cannot be opened or read.
-pub async fn inspect(url: &DatabaseUrl) -> Result<Found, StorageError> {
+pub async fn inspect(url: &DatabaseUrl) -> Result<Option<Found>, StorageError> {
     storage::inspect(url, |tx| {
         Box::pin(async move {
+            if !tx.has_table(TABLES[0]).await? {
+                return Ok(None);
+            }
             let mut found = Found::default();
             let mut place = Some(Place::default());
             while let Some(from) = place {
@@ -138,7 +141,7 @@ pub async fn inspect(url: &DatabaseUrl) -> Result<Found, StorageError> {
                 found.add(rows);
                 place = next;
             }
-            Ok(found)
+            Ok(Some(found))
         })
     })
     .await

@@ -85,8 +85,11 @@ impl ReadTx {
         self.rows(sql, params, Wanted::All).await
     }
 
-    /// Whether there is a table of this name.
-    pub(crate) async fn has_table(&mut self, name: &str) -> Result<bool, StorageError> {
+    /// Whether there is a table of this name. A database that no server has opened yet has none.
+    ///
+    /// # Errors
+    /// As [`ReadTx::fetch_optional`].
+    pub async fn has_table(&mut self, name: &str) -> Result<bool, StorageError> {
         let sql = match &self.source {
             Source::Pool(view, _) => view.has_table(),
             Source::Writer(session) => session.has_table(),

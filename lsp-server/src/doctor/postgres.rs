@@ -31,6 +31,9 @@ fn verdicts(url: &PostgresUrl, look: &ServerLook, running: Running) -> Vec<Check
             format!("{found}, in use by a process that does not answer here"),
             "find the other lsp-server and stop it: two may never share one database",
         ),
+        (None, false, _) if look.is_new => {
+            Check::ok(NAME, format!("{found}, empty: its tables are made at the first start"))
+        }
         (None, false, _) => Check::ok(NAME, format!("{found}, free to be opened")),
     }];
     if url.is_remote() && !look.is_encrypted {
@@ -64,13 +67,15 @@ mod tests {
     #[tokio::test]
     async fn a_server_is_free_in_use_or_unfit() {
         let Some(scratch) = Scratch::postgres() else { return };
-        let free = examine(url(&scratch), Running::No).await;
-        assert!(free[0].verdict == Verdict::Ok && free[0].found.contains("free"), "{free:?}");
+        let empty = examine(url(&scratch), Running::No).await;
+        assert!(empty[0].verdict == Verdict::Ok && empty[0].found.contains("empty"), "{empty:?}");
         let db = Database::open(scratch.url(), &[]).await.unwrap();
         assert_eq!(examine(url(&scratch), Running::Yes).await[0].verdict, Verdict::Ok);
         let taken = examine(url(&scratch), Running::No).await;
         assert!(taken[0].verdict == Verdict::Failed && taken[0].found.contains("in use"), "{taken:?}");
         db.close().await;
+        let free = examine(url(&scratch), Running::No).await;
+        assert!(free[0].verdict == Verdict::Ok && free[0].found.contains("free"), "{free:?}");
         let name = scratch.url().to_string().rsplit_once('/').unwrap().1.to_owned();
         scratch.on_server(&format!("ALTER DATABASE {name} SET synchronous_commit = off"));
         let unfit = examine(url(&scratch), Running::No).await;
@@ -96,6 +101,7 @@ mod tests {
             version: "15".to_owned(),
             refusal: None,
             is_in_use: false,
+            is_new: false,
             bytes: 1,
             is_encrypted: false,
             has_synchronous_standby: true,

@@ -70,6 +70,8 @@ pub struct ServerLook {
     pub refusal: Option<String>,
     /// Whether a process has the lease.
     pub is_in_use: bool,
+    /// Whether no process has ever opened it.
+    pub is_new: bool,
     /// How large the database is.
     pub bytes: u64,
     /// Whether the connection is encrypted.
@@ -89,12 +91,14 @@ impl PostgresUrl {
         let is_in_use = lease::is_taken(&mut connection).await?;
         let sql = "SELECT current_setting('server_version') AS version, pg_database_size(current_database()) AS bytes, \
                    current_setting('synchronous_standby_names') AS standbys, \
+                   to_regclass('database_writer') IS NULL AS is_new, \
                    COALESCE((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false) AS is_encrypted";
         let row = sqlx::query(sql).fetch_one(&mut connection).await?;
         let look = ServerLook {
             version: row.try_get("version")?,
             refusal,
             is_in_use,
+            is_new: row.try_get("is_new")?,
             bytes: row.try_get::<i64, _>("bytes")?.unsigned_abs(),
             is_encrypted: row.try_get("is_encrypted")?,
             has_synchronous_standby: !row.try_get::<String, _>("standbys")?.is_empty(),
