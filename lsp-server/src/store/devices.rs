@@ -219,8 +219,9 @@ pub async fn register(
     };
     if let Some(device_id) = known {
         tx.execute(
-            "UPDATE device SET registered_at = $2, registrations = registrations + 1, has_channel = $3, \
-             paused_until = 0, topic = $4, environment = $5, seal_key = $6 WHERE device_id = $1",
+            "UPDATE device SET registered_at = $2, has_channel = $3, paused_until = 0, \
+             registrations = CASE WHEN registrations < 9223372036854775807 THEN registrations + 1 ELSE 0 END, \
+             topic = $4, environment = $5, seal_key = $6 WHERE device_id = $1",
             &[device_id.0.into(), now, flag(device), topic, environment, seal_key],
         )
         .await?;
@@ -322,7 +323,8 @@ pub async fn refresh(
 ) -> Result<(), StorageError> {
     tx.execute(
         "UPDATE device SET platform = $2, token_index = $3, sealed_token = $4, token_key = $5, registered_at = $6, \
-         registrations = registrations + 1, paused_until = 0, tested_at = 0, topic = $7, environment = $8, seal_key = $9 \
+         registrations = CASE WHEN registrations < 9223372036854775807 THEN registrations + 1 ELSE 0 END, \
+         paused_until = 0, tested_at = 0, topic = $7, environment = $8, seal_key = $9 \
          WHERE device_id = $1",
         &[
             device_id.0.into(),

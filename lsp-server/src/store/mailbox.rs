@@ -281,8 +281,9 @@ pub async fn in_doubt(tx: &mut Tx, ids: &[i64]) -> Result<(), StorageError> {
     for id in ids {
         let row = tx
             .fetch_optional(
-                "UPDATE mailbox_message SET deliveries = deliveries + 1 WHERE id = $1 RETURNING deliveries",
-                &values![*id],
+                "UPDATE mailbox_message SET deliveries = CASE WHEN deliveries < $2 THEN deliveries + 1 ELSE $2 END \
+                 WHERE id = $1 RETURNING deliveries",
+                &values![*id, DELIVERIES_MAX],
             )
             .await?;
         if let Some(row) = row

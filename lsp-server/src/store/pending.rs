@@ -148,8 +148,9 @@ pub async fn put_off(tx: &mut Tx, hold_id: i64, due_at: u64) -> Result<(), Stora
 /// When the database fails.
 pub async fn sent(tx: &mut Tx, hold_id: i64, due_at: u64) -> Result<(), StorageError> {
     tx.execute(
-        "UPDATE pending_message SET attempts = attempts + 1, due_at = $2 WHERE hold_id = $1",
-        &[hold_id.into(), due_at.try_into()?],
+        "UPDATE pending_message SET attempts = CASE WHEN attempts < $3 THEN attempts + 1 ELSE $3 END, due_at = $2 \
+         WHERE hold_id = $1",
+        &[hold_id.into(), due_at.try_into()?, u32::MAX.into()],
     )
     .await
     .map(drop)

@@ -28,6 +28,7 @@ storage::on_both!(
     a_page_of_damaged_messages_is_not_the_end_of_the_mailbox,
     a_lost_total_of_the_mailbox_is_counted_anew,
     a_device_whose_name_is_lost_registers_again,
+    a_counter_at_its_end_stops_nothing,
 );
 
 const LIMITS: MailboxLimits = MailboxLimits {
@@ -290,4 +291,33 @@ async fn a_device_whose_name_is_lost_registers_again(scratch: Scratch) {
     assert!(again.is_new);
     assert_eq!(look_at_all(&db).await, []);
     assert_eq!(db.number("SELECT COUNT(*) AS n FROM device").await, 2);
+}
+
+/// As a damaged file may have them: what comes next must not fail on them, nor take others along.
+async fn a_counter_at_its_end_stops_nothing(scratch: Scratch) {
+    let db = two_of_each(scratch).await;
+    let counted = db.database.submit("test", move |tx| {
+        Box::pin(async move {
+            for sql in [
+                "UPDATE wake SET gen = 9223372036854775807 WHERE id = 1",
+                "UPDATE device SET registrations = 9223372036854775807",
+                "UPDATE mailbox_message SET deliveries = 9223372036854775807 WHERE id = 1",
+                "UPDATE pending_message SET attempts = 9223372036854775807 WHERE hold_id = 1",
+            ] {
+                assert!(tx.execute(sql, &[]).await? > 0, "{sql}");
+            }
+            wakes::open(tx, &wake(1)).await?;
+            mailbox::in_doubt(tx, &[1, 2]).await?;
+            pending::sent(tx, 1, START + 5).await?;
+            Ok::<_, StoreError>(())
+        })
+    });
+    counted.await.unwrap();
+    assert!(!db.register(1, "one").await.is_new);
+    assert_eq!(db.number("SELECT registrations AS n FROM device WHERE registrations < 5").await, 0);
+    assert_eq!(
+        db.number("SELECT COUNT(*) AS n FROM mailbox_message").await,
+        1,
+        "the damaged one is given up"
+    );
 }

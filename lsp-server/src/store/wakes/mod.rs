@@ -120,7 +120,7 @@ pub async fn open(tx: &mut Tx, wake: &NewWake) -> Result<(), StorageError> {
         "INSERT INTO wake (node_id, reason, wake_group, gen, state, opened_at, expires_at, due_at, step, attempts) \
          VALUES ($1, $2, $3, 1, 'open', $4, $5, $4, 0, 0) \
          ON CONFLICT (node_id, reason, wake_group) WHERE state = 'open' DO UPDATE SET \
-         gen = wake.gen + 1, \
+         gen = CASE WHEN wake.gen < 9223372036854775807 THEN wake.gen + 1 ELSE wake.gen END, \
          expires_at = CASE WHEN wake.expires_at < $5 THEN $5 ELSE wake.expires_at END, \
          due_at = CASE WHEN wake.due_at > $6 THEN $6 ELSE wake.due_at END",
         &[

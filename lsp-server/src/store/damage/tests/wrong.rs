@@ -28,6 +28,7 @@ pub(super) const DAMAGE: &[(&str, &str, &str)] = &[
     ("hold_part", "UPDATE hold_part SET state = 'moonlight' WHERE hold_id = 1", PART),
     ("hold_part", "UPDATE hold_part SET cause = 'moonlight' WHERE hold_id = 1", PART),
     ("pending_message", "UPDATE pending_message SET next_hop = x'02' WHERE hold_id = 1", "1"),
+    ("pending_message", "UPDATE pending_message SET attempts = 9223372036854775807 WHERE hold_id = 1", "1"),
     ("pending_message", "UPDATE pending_message SET due_at = -1 WHERE hold_id = 1", "1"),
     ("mailbox_message", "UPDATE mailbox_message SET recipient = x'02' WHERE id = 1", "1"),
     ("mailbox_message", "UPDATE mailbox_message SET previous_hop = zeroblob(33) WHERE id = 1", "1"),
@@ -37,6 +38,7 @@ pub(super) const DAMAGE: &[(&str, &str, &str)] = &[
     ("mailbox_message", "UPDATE mailbox_message SET received_at = -1 WHERE id = 1", "1"),
     ("mailbox_message", "UPDATE mailbox_message SET expires_at = -1 WHERE id = 1", "1"),
     ("mailbox_message", "UPDATE mailbox_message SET deliveries = -1 WHERE id = 1", "1"),
+    ("mailbox_message", "UPDATE mailbox_message SET deliveries = 9223372036854775807 WHERE id = 1", "1"),
     (
         "device",
         "UPDATE device SET device_id = x'01' WHERE node_id = (SELECT recipient FROM mailbox_message WHERE id = 1)",
