@@ -1,5 +1,6 @@
 //! Databases for tests, of both kinds. Only with the feature `testing`, which no release has.
 
+mod dump;
 mod schema;
 
 use std::env;
@@ -11,7 +12,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, Connection as _};
 
-use crate::{Database, DatabaseUrl, MigrationSet};
+use crate::postgres::codes;
+use crate::postgres::query::fetch;
+use crate::session::Wanted;
+use crate::{Database, DatabaseUrl, MigrationSet, TroubleKind, Value};
 
 pub use schema::{assert_migrations_listed, schema};
 
@@ -82,7 +86,7 @@ impl Scratch {
     /// If it cannot be made.
     #[must_use]
     pub fn usual() -> Self {
-        if env::var_os(USUAL_VAR).is_some_and(|kind| kind == "postgres") {
+        if usual_is_postgres() {
             must(Self::postgres().ok_or("no server"), POSTGRES_URL_VAR)
         } else {
             Self::sqlite()
@@ -144,6 +148,32 @@ impl Scratch {
         on_server(&options.clone().database(name), sql.to_owned());
     }
 
+    /// What so many sessions at once get from a statement that they repeat, each in transactions of its own, until it gives no row
+    /// any more: how many rows in all. As if there were no one writer.
+    ///
+    /// # Panics
+    /// As [`Scratch::on_server`].
+    pub async fn rows_of_sessions(&self, sessions: usize, sql: &'static str, params: &[Value]) -> u64 {
+        let (options, name) = must(self.server.as_ref().ok_or("it is SQLite"), "a server");
+        let options = options.clone().database(name);
+        let work = async || {
+            let mut connection = must(PgConnection::connect_with(&options).await, POSTGRES_URL_VAR);
+            let mut rows = 0;
+            loop {
+                match fetch(&mut connection, sql, params, Wanted::All).await {
+                    Ok(more) if more.is_empty() => break,
+                    Ok(more) => rows += more.len() as u64,
+                    // A deadlock: Postgres has undone one of the two.
+                    Err(error) if codes::trouble(&error) == Some(TroubleKind::Locked) => {}
+                    Err(error) => panic!("the statement: {error}"),
+                }
+            }
+            must(connection.close().await, "the connection's end");
+            rows
+        };
+        futures::future::join_all((0..sessions).map(|_| work())).await.into_iter().sum()
+    }
+
     /// Ends every session that the database has, as a server that fails does.
     ///
     /// # Panics
@@ -166,6 +196,12 @@ impl Drop for Scratch {
     }
 }
 
+/// Whether [`USUAL_VAR`] says so.
+#[must_use]
+pub fn usual_is_postgres() -> bool {
+    env::var_os(USUAL_VAR).is_some_and(|kind| kind == "postgres")
+}
+
 /// Whether there are the programs that `cargo xtask test` starts a server with: on `PATH`, or where Debian's packages put them.
 fn is_installed() -> bool {
     let has_both = |folder: &Path| ["initdb", "postgres"].iter().all(|name| folder.join(name).is_file());
@@ -176,18 +212,35 @@ fn is_installed() -> bool {
         .any(|folder| has_both(&folder))
 }
 
-/// On a thread and a runtime of its own: whoever calls may be in the middle of another, or have none.
 fn on_server(options: &PgConnectOptions, sql: String) {
+    connected(options, async move |connection| {
+        must(sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await, "the statement");
+    });
+}
+
+/// The one text that a query gives.
+fn answer_of_server(options: &PgConnectOptions, sql: &'static str) -> String {
+    connected(options, async move |connection| {
+        must(sqlx::query_scalar(sql).fetch_one(connection).await, "the query")
+    })
+}
+
+/// On a thread and a runtime of its own: whoever calls may be in the middle of another, or have none.
+fn connected<T: Send + 'static>(
+    options: &PgConnectOptions,
+    work: impl AsyncFnOnce(&mut PgConnection) -> T + Send + 'static,
+) -> T {
     let options = options.clone();
-    let work = move || {
+    let thread = std::thread::spawn(move || {
         let runtime = must(tokio::runtime::Builder::new_current_thread().enable_all().build(), "a runtime");
         runtime.block_on(async {
             let mut connection = must(PgConnection::connect_with(&options).await, POSTGRES_URL_VAR);
-            must(sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await, "the statement");
+            let done = work(&mut connection).await;
             must(connection.close().await, "the connection's end");
-        });
-    };
-    must(std::thread::spawn(work).join().map_err(|_| "it panicked"), "the server's administrator");
+            done
+        })
+    });
+    must(thread.join().map_err(|_| "it panicked"), "the server's administrator")
 }
 
 fn must<T, E: fmt::Debug>(result: Result<T, E>, what: &str) -> T {

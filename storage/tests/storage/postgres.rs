@@ -1,6 +1,7 @@
 //! What only a server can do to us: go away, in the middle of a commit too, come back as another, have settings.
 
 mod cutter;
+mod dump;
 mod standby;
 
 use futures::FutureExt as _;

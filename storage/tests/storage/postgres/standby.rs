@@ -55,9 +55,8 @@ fn owner(path: &str) -> (u32, u32) {
 impl Standby {
     async fn start(primary: &Scratch) -> Self {
         let mut connection = connect(primary.url_text()).await;
-        let programs = ask(&mut connection, "SELECT setting FROM pg_config WHERE name = 'BINDIR'").await;
+        let programs = primary.programs();
         let (uid, gid) = owner(&ask(&mut connection, "SELECT current_setting('data_directory')").await);
-        let programs = Path::new(&programs);
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data");
         let copied = Command::new(programs.join("pg_basebackup"))
