@@ -51,7 +51,7 @@ pub(crate) fn public(byte: u8) -> PublicKey {
 /// A database with all of the server's tables, gone at the end of the test.
 pub(crate) struct TestDatabase {
     pub(crate) database: Database,
-    _scratch: Scratch,
+    scratch: Scratch,
 }
 
 impl TestDatabase {
@@ -60,7 +60,11 @@ impl TestDatabase {
     }
 
     pub(crate) async fn on(scratch: Scratch) -> Self {
-        Self { database: scratch.open(&[MIGRATIONS]).await, _scratch: scratch }
+        Self { database: scratch.open(&[MIGRATIONS]).await, scratch }
+    }
+
+    pub(crate) fn scratch(&self) -> &Scratch {
+        &self.scratch
     }
 
     /// The first column, named `n`, of a query's only row.

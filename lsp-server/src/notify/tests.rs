@@ -1,3 +1,5 @@
+mod outbox;
+
 use std::sync::Mutex;
 
 use notifier::PushGateway;
@@ -43,10 +45,12 @@ struct World {
 
 impl World {
     async fn new(config: NotifyConfig) -> Self {
-        let (db, provider, clock) = (TestDatabase::new().await, Arc::<Provider>::default(), TestClock::new());
-        let gateways: Vec<Arc<dyn PushGateway>> = vec![provider.clone()];
-        let waker = Waker::new(db.database.clone(), FakeNode::new(), gateways, token_keys(), clock.clone());
-        let notifications = Notifications::new(db.database.clone(), waker, config, 7, clock.clone());
+        Self::on(TestDatabase::new().await, config)
+    }
+
+    fn on(db: TestDatabase, config: NotifyConfig) -> Self {
+        let (provider, clock) = (Arc::<Provider>::default(), TestClock::new());
+        let notifications = worker(&db.database, &provider, &clock, config);
         Self { db, provider, clock, notifications }
     }
 
@@ -78,6 +82,17 @@ impl World {
         let newest = self.db.database.read("test", |tx| Box::pin(notifications::newest(tx, 10)));
         newest.await.unwrap().into_iter().map(|view| view.state).collect()
     }
+}
+
+fn worker(
+    database: &Database,
+    provider: &Arc<Provider>,
+    clock: &Arc<TestClock>,
+    config: NotifyConfig,
+) -> Arc<Notifications> {
+    let gateways: Vec<Arc<dyn PushGateway>> = vec![provider.clone()];
+    let waker = Waker::new(database.clone(), FakeNode::new(), gateways, token_keys(), clock.clone());
+    Notifications::new(database.clone(), waker, config, 7, clock.clone())
 }
 
 fn on() -> NotifyConfig {

@@ -161,10 +161,13 @@ impl TryFrom<&Row> for ClaimedNotification {
 const EXPIRE: &str = "UPDATE notification SET state = 'expired' WHERE id IN (SELECT id FROM notification \
      WHERE state = 'open' AND expires_at <= $1 AND (leased = 0 OR due_at <= $1) ORDER BY expires_at LIMIT $2)";
 
-/// Takes what is due of one platform, the longest due first: what waits for another is not looked at.
-const CLAIM: &str = "UPDATE notification SET due_at = $2, leased = 1, attempts = attempts + 1 WHERE id IN \
+/// Takes what is due of one platform, the longest due first: what waits for another is not looked at. That the row is due is said twice:
+/// a session of Postgres that waited for another's claim looks at the row once more, and not at what it had selected. The second time
+/// in words that no index is looked through for.
+pub(crate) const CLAIM: &str = "UPDATE notification SET due_at = $2, leased = 1, \
+     attempts = CASE WHEN attempts < 4294967295 THEN attempts + 1 ELSE attempts END WHERE id IN \
      (SELECT id FROM notification WHERE state = 'open' AND platform = $3 AND due_at <= $1 AND expires_at > $1 \
-     ORDER BY due_at LIMIT $4) \
+     ORDER BY due_at LIMIT $4) AND CASE WHEN state = 'open' AND due_at <= $1 THEN 1 ELSE 0 END = 1 \
      RETURNING id, notification_id, platform, sealed, token_key, token_index, content_index, expires_at, attempts";
 
 /// Takes up to `limit` notifications that are due, but for gateways that are `full`: of each of the others its share, the longest
@@ -199,6 +202,8 @@ pub async fn claim(
         // One that cannot be read stays leased, and keeps no other waiting.
         claimed.extend(readable("notification", "id", &rows, |row| ClaimedNotification::try_from(row))?);
     }
+    // No database promises an order to `RETURNING`.
+    claimed.sort_unstable_by_key(|row: &ClaimedNotification| row.id);
     Ok(claimed)
 }
 

@@ -1,3 +1,5 @@
+mod workers;
+
 use futures::StreamExt;
 use std::time::Duration;
 
@@ -13,7 +15,6 @@ use dispatcher::InFlight;
 
 storage::on_both!(
     strangers_cannot_use_up_the_wakes_of_own_payments,
-    two_workers_of_one_outbox_push_each_wake_once,
     a_wake_is_pushed_by_the_schedule_until_it_expires,
     a_phone_that_comes_ends_what_it_need_not_be_woken_for,
     a_settlement_is_over_only_when_it_is_ended,
@@ -430,37 +431,4 @@ async fn the_task_pushes_at_a_nudge_and_stops_with_the_database(scratch: Scratch
     stage.db.database.close().await;
     stage.waker.nudge();
     tokio::time::timeout(patience, task).await.unwrap().unwrap();
-}
-
-/// Two dispatchers with nothing in common but the database, each as fast as it can.
-async fn two_workers_of_one_outbox_push_each_wake_once(scratch: Scratch) {
-    const PHONES: u8 = 100;
-    let stage = Stage::with_phone(scratch).await;
-    for phone in 0..PHONES {
-        let phone = 100 + phone;
-        stage.db.register(phone, &stage.receiver.url()).await;
-        stage
-            .open(NewWake { node_id: public(phone), ..stage.wake(WakeReason::PaymentSettled, 1, HOUR) })
-            .await;
-    }
-    let gateways: Vec<Arc<dyn PushGateway>> = vec![gateway(true)];
-    let (database, node, clock) = (stage.db.database.clone(), stage.node.clone(), stage.clock.clone());
-    let other = Waker::with_limits(database, node, gateways, WakeLimits::default(), token_keys(), clock);
-    let work = |waker: Arc<Waker>| async move {
-        let mut in_flight = InFlight::new();
-        let mut claimed = 0;
-        while waker.claim_due(START, 4, &mut in_flight).await.unwrap() {
-            claimed += in_flight.len();
-            while in_flight.next().await.is_some() {}
-        }
-        claimed
-    };
-    let (ours, theirs) = tokio::join!(work(stage.waker.clone()), work(other));
-    assert!(ours > 0 && theirs > 0, "both had work: {ours}, {theirs}");
-    assert_eq!(ours + theirs, usize::from(PHONES));
-    assert_eq!(stage.receiver.pushes().len(), usize::from(PHONES));
-    let accepted = "SELECT COUNT(*) AS n FROM wake_attempt WHERE verdict = 'accepted'";
-    assert_eq!(stage.rows(accepted).await, i64::from(PHONES));
-    assert_eq!(stage.rows("SELECT COUNT(DISTINCT wake) AS n FROM wake_attempt").await, i64::from(PHONES));
-    assert_eq!(stage.rows("SELECT MAX(attempts) AS n FROM wake").await, 1);
 }

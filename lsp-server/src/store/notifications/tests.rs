@@ -4,6 +4,12 @@ use storage::testing::Scratch;
 use super::*;
 use crate::testing::{START, TestDatabase, token_keys};
 
+storage::on_both!(
+    each_lane_has_its_share_and_a_full_one_keeps_nobody_waiting,
+    what_is_asked_for_again_stays_of_use_as_long_as_it_was_promised_last,
+    a_push_that_is_under_way_at_its_expiry_is_not_ended_before_its_verdict,
+);
+
 const LIMITS: NotificationLimits = NotificationLimits { per_token_per_hour_max: 1_000, open_max: 1_000 };
 
 fn new(serial: u8, kind: GatewayKind) -> NewNotification {
@@ -31,9 +37,8 @@ async fn claimed(db: &TestDatabase, now_unix: u64, full: &'static [GatewayKind])
     serials
 }
 
-#[tokio::test]
-async fn each_lane_has_its_share_and_a_full_one_keeps_nobody_waiting() {
-    let db = TestDatabase::new().await;
+async fn each_lane_has_its_share_and_a_full_one_keeps_nobody_waiting(scratch: Scratch) {
+    let db = TestDatabase::on(scratch).await;
     for serial in 1..=6 {
         assert_eq!(kept(&db, new(serial, GatewayKind::Apns)).await, Kept::New);
     }
@@ -68,9 +73,8 @@ async fn no_claim_goes_through_what_waits_for_another() {
     }
 }
 
-#[tokio::test]
-async fn what_is_asked_for_again_stays_of_use_as_long_as_it_was_promised_last() {
-    let db = TestDatabase::new().await;
+async fn what_is_asked_for_again_stays_of_use_as_long_as_it_was_promised_last(scratch: Scratch) {
+    let db = TestDatabase::on(scratch).await;
     assert_eq!(kept(&db, new(1, GatewayKind::Fcm)).await, Kept::New);
     let again =
         |expires_at| NewNotification { notification_id: [9; 16], expires_at, ..new(1, GatewayKind::Fcm) };
@@ -80,9 +84,8 @@ async fn what_is_asked_for_again_stays_of_use_as_long_as_it_was_promised_last() 
     assert_eq!(claimed(&db, START + 299, &[]).await, [1]);
 }
 
-#[tokio::test]
-async fn a_push_that_is_under_way_at_its_expiry_is_not_ended_before_its_verdict() {
-    let db = TestDatabase::new().await;
+async fn a_push_that_is_under_way_at_its_expiry_is_not_ended_before_its_verdict(scratch: Scratch) {
+    let db = TestDatabase::on(scratch).await;
     kept(&db, new(1, GatewayKind::Fcm)).await;
     assert_eq!(claimed(&db, START + 99, &[]).await, [1]);
     assert!(claimed(&db, START + 101, &[]).await.is_empty());

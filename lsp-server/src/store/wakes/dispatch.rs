@@ -218,11 +218,24 @@ pub async fn claim(
         return Ok(if over_budget { Claim::OverBudget } else { Claim::Later });
     }
 
-    tx.execute(
-        "UPDATE wake SET wake_id = $2, step = $3, attempts = $4, due_at = $5, put_off = NULL WHERE id = $1",
-        &[id.into(), wake_id.0.into(), step.into(), attempts.into(), (now_unix + LEASE_SECONDS).try_into()?],
-    )
-    .await?;
+    // Due still: the claim itself says so, whoever else reads the row meanwhile.
+    let claimed = tx
+        .execute(
+            "UPDATE wake SET wake_id = $2, step = $3, attempts = $4, due_at = $5, put_off = NULL \
+             WHERE id = $1 AND state = 'open' AND due_at <= $6 AND attempts < $4",
+            &[
+                id.into(),
+                wake_id.0.into(),
+                step.into(),
+                attempts.into(),
+                (now_unix + LEASE_SECONDS).try_into()?,
+                now_unix.try_into()?,
+            ],
+        )
+        .await?;
+    if claimed == 0 {
+        return Ok(Claim::Gone);
+    }
     let mut pushes = Vec::new();
     for device in ready {
         let row = tx
