@@ -14,13 +14,15 @@ pub(super) async fn examine(url: &PostgresUrl, running: Running) -> Vec<Check> {
         Err(error) => vec![Check::failed(
             NAME,
             with_causes(&error),
-            "start Postgres, make the database, or change database.url; it needs a direct connection, no pooler",
+            "start Postgres, make the database, or change database.url: a direct connection, no pooler; what its certificate is \
+             checked against is sslrootcert",
         )],
     }
 }
 
 fn verdicts(url: &PostgresUrl, look: &ServerLook, running: Running) -> Vec<Check> {
-    let found = format!("{url}, Postgres {}, {} MiB", look.version, look.bytes.div_ceil(MIB));
+    let encrypted = if look.is_encrypted { ", encrypted" } else { "" };
+    let found = format!("{url}, Postgres {}{encrypted}, {} MiB", look.version, look.bytes.div_ceil(MIB));
     let mut checks = vec![match (&look.refusal, look.is_in_use, running) {
         (Some(reason), ..) => {
             Check::failed(NAME, format!("{found}: {reason}"), "channel state is given to no such server")
@@ -54,8 +56,9 @@ mod tests {
     use storage::testing::Scratch;
     use storage::{Database, DatabaseUrl};
 
-    use super::super::Verdict;
+    use super::super::{Verdict, damage, witness};
     use super::*;
+    use crate::config::Config;
 
     fn url(scratch: &Scratch) -> &PostgresUrl {
         match scratch.url() {
@@ -83,6 +86,24 @@ mod tests {
             unfit[0].verdict == Verdict::Failed && unfit[0].found.contains("synchronous_commit"),
             "{unfit:?}"
         );
+    }
+
+    #[tokio::test]
+    async fn an_empty_database_is_no_finding() {
+        let Some(scratch) = Scratch::postgres() else { return };
+        let dir = tempfile::tempdir().unwrap();
+        let text = format!(
+            "network = \"regtest\"\n[bitcoind]\nrpc_url = \"http://127.0.0.1:1\"\nrpc_user = \"u\"\nrpc_password = \"p\"\n\
+             [database]\nurl = \"{}\"",
+            scratch.url_text()
+        );
+        let config = Config::parse(dir.path(), &text, []).unwrap();
+        let mut checks = examine(url(&scratch), Running::No).await;
+        checks.push(witness::examine(&config).await);
+        checks.extend(damage::examine(&config).await);
+        assert!(checks.iter().all(|check| check.verdict <= Verdict::Skipped), "{checks:?}");
+        let rows = checks.iter().find(|check| check.name == "database rows").unwrap();
+        assert_eq!(rows.found, "the database is empty");
     }
 
     #[tokio::test]
