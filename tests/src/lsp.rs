@@ -16,7 +16,12 @@ use crate::ports::free_port;
 use crate::process::{self, Output, Process};
 use crate::wait::{SOON, Seen, wait_until};
 
+#[cfg(feature = "puppet")]
+mod database;
 mod supervised;
+
+#[cfg(feature = "puppet")]
+use database::OwnDatabase;
 
 const PROGRAM: &str = "lsp-server";
 /// How long a graceful stop may take.
@@ -44,6 +49,9 @@ pub struct Lsp {
     settings: Vec<(String, String)>,
     node_id: String,
     process: Option<Process>,
+    /// Last, so that it is removed when the process has ended.
+    #[cfg(feature = "puppet")]
+    _database: OwnDatabase,
 }
 
 impl FeePolicy {
@@ -95,6 +103,8 @@ impl Lsp {
             ("metrics.listen", metrics.to_string()),
         ];
         settings.extend(own.map(|(key, value)| (key.to_owned(), value)));
+        #[cfg(feature = "puppet")]
+        let database = OwnDatabase::new(&mut settings);
         let mut lsp = Self {
             name: name.to_owned(),
             data_dir: folder.join(name),
@@ -106,6 +116,8 @@ impl Lsp {
             settings,
             node_id: String::new(),
             process: None,
+            #[cfg(feature = "puppet")]
+            _database: database,
         };
         let (listen, http) = (listen.to_string(), http.to_string());
         let init =
