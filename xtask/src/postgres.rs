@@ -1,4 +1,5 @@
-//! A Postgres server for the tests: private, on a free loopback port, with its data in `target/tmp`, and gone with this process.
+//! A Postgres server for the tests: private, on a free loopback port, with its data in `target/tmp` (as root where Postgres' own user gets
+//! to), and gone with this process.
 
 use std::env;
 use std::fs::{self, File};
@@ -71,14 +72,20 @@ impl Server {
     /// Starts one of `programs`, with its data in a new folder inside `target`. It commits as a server in service does, fsync
     /// included: the program under test accepts no other.
     pub(crate) fn start(programs: &Path, target: &Path) -> Result<Self, PostgresError> {
-        let folder = target.join("tmp").join(format!("postgres-{}", std::process::id()));
-        let prepare = |source| PostgresError::Folder { path: folder.clone(), source };
-        fs::create_dir_all(&folder).map_err(prepare)?;
-        let user = match fs::metadata(&folder).map_err(prepare)?.uid() {
-            0 => Some(system_user().ok_or(PostgresError::NoUser)?),
-            _ => None,
+        let parent = target.join("tmp");
+        let unready = |source| PostgresError::Folder { path: target.to_owned(), source };
+        fs::create_dir_all(&parent).map_err(unready)?;
+        // Somebody else than the owner of the folders above: they may be the owner's only.
+        let (user, parent) = match fs::metadata(&parent).map_err(unready)?.uid() {
+            0 if is_reachable(&parent) => (Some(system_user().ok_or(PostgresError::NoUser)?), parent),
+            0 => (Some(system_user().ok_or(PostgresError::NoUser)?), env::temp_dir()),
+            _ => (None, parent),
         };
-        let password = random_hex().map_err(prepare)?;
+        let (name, password) = (random_hex(), random_hex());
+        let folder = parent.join(format!("postgres-{}", name.map_err(unready)?));
+        let prepare = |source| PostgresError::Folder { path: folder.clone(), source };
+        fs::create_dir(&folder).map_err(prepare)?;
+        let password = password.map_err(prepare)?;
         let password_file = folder.join("password");
         fs::write(&password_file, &password).map_err(prepare)?;
         fs::set_permissions(&password_file, fs::Permissions::from_mode(0o600)).map_err(prepare)?;
@@ -155,6 +162,12 @@ impl Drop for Server {
     }
 }
 
+/// Whether everybody gets through to a folder.
+fn is_reachable(folder: &Path) -> bool {
+    let passes = |folder: &Path| fs::metadata(folder).is_ok_and(|folder| folder.mode() & 0o001 != 0);
+    folder.canonicalize().is_ok_and(|folder| folder.ancestors().all(passes))
+}
+
 fn as_user(mut command: Command, user: Option<User>) -> Command {
     if let Some(User { uid, gid }) = user {
         command.uid(uid).gid(gid);
@@ -190,9 +203,8 @@ mod tests {
             eprintln!("SKIPPED: Postgres is not installed");
             return;
         };
+        // The owner's only: Postgres' own user, if root has to be that, does not get through.
         let target = tempfile::tempdir().unwrap();
-        // Postgres' own user has to get through.
-        fs::set_permissions(target.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let server = Server::start(&programs, target.path()).unwrap();
         let address = server.url().split(['@', '/']).nth(3).unwrap().to_owned();
         let folder = server.folder.clone();
