@@ -21,8 +21,9 @@ use crate::store::StoreError;
 use crate::store::damage;
 use crate::store::wakes::{self, Claim, ClaimedWake, Due, DueWake, PendingPush, PushOutcome};
 
-/// Wakes claimed in one commit.
-const CLAIMED_MAX: usize = 32;
+/// Wakes claimed in one commit. A claim waits for the batches that others fill, so the more of them the larger those are; it must not
+/// hold up the others for long either.
+const CLAIMED_MAX: usize = 128;
 
 /// A wake for a phone that is connected is looked at again after this time: it ends when its reason does, and counts
 /// again should the phone go before.
@@ -140,8 +141,8 @@ impl Waker {
         }
         let next = self
             .database
-            .read::<_, StorageError, _>("next_wake", |tx| Box::pin(wakes::next_due(tx, now_unix)))
-            .await?;
+            .read::<_, StorageError, _>("next_wake", |tx| Box::pin(wakes::next_due(tx, now_unix)));
+        let next = meanwhile(in_flight, next).await?;
         let until_next = next.map(|due_at| Duration::from_secs(due_at.saturating_sub(self.clock.now_unix())));
         Ok(until_next.unwrap_or(RESCAN_INTERVAL).clamp(Duration::from_millis(100), RESCAN_INTERVAL))
     }
@@ -152,12 +153,24 @@ impl Waker {
         self.lanes.places() + CLAIMED_MAX
     }
 
-    /// One commit's worth of due wakes; false once there is no more.
+    /// One commit's worth of due wakes; false once there is no more. Those that are under way go on meanwhile.
     pub(super) async fn claim_due<'a>(
         &'a self,
         now_unix: u64,
         room: usize,
         in_flight: &mut InFlight<'a>,
+    ) -> Result<bool, StoreError> {
+        let mut claimed = Vec::new();
+        let more = meanwhile(in_flight, self.take_due(now_unix, room, &mut claimed)).await;
+        in_flight.extend(claimed.into_iter().map(|wake| self.push(wake).boxed()));
+        more
+    }
+
+    async fn take_due(
+        &self,
+        now_unix: u64,
+        room: usize,
+        claimed: &mut Vec<ClaimedWake>,
     ) -> Result<bool, StoreError> {
         let limit = u32::try_from(room.min(CLAIMED_MAX)).unwrap_or(1);
         let full = self.lanes.full();
@@ -180,7 +193,7 @@ impl Waker {
             due.into_iter().map(|wake| (wake, self.claim(wake, now_unix, claimed_for.clone()))).collect();
         for (DueWake { id, node_id }, claim) in claims {
             match claim.await {
-                Ok(Claim::Push(wake)) => in_flight.push(self.push(wake).boxed()),
+                Ok(Claim::Push(wake)) => claimed.push(wake),
                 Ok(Claim::NoDevice { reason }) => log_no_device(&node_id, reason),
                 Ok(Claim::Later) => {
                     tracing::debug!(%node_id, "the node is connected, or had enough pushes for now")
@@ -276,6 +289,19 @@ impl Waker {
         match Push::new(wake.reason.as_str(), wake.wake_id, wake.expires_at) {
             Ok(content) => self.push_to(push.device(), &content.collapsing_as(self.collapse_id(wake))).await,
             Err(error) => Verdict::BadPayload(error.to_string().into()),
+        }
+    }
+}
+
+/// Does something while pushes go on: none waits for what has nothing to do with it.
+async fn meanwhile<T>(in_flight: &mut InFlight<'_>, work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            // The same order each time, for whoever replays it.
+            biased;
+            done = &mut work => return done,
+            Some(()) = in_flight.next() => {}
         }
     }
 }

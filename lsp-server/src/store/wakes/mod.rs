@@ -116,6 +116,10 @@ fn reason(row: &Row) -> Result<WakeReason, StoreError> {
 /// When the database fails.
 pub async fn open(tx: &mut Tx, wake: &NewWake) -> Result<(), StorageError> {
     expire_same(tx, wake).await?;
+    open_or_repeat(tx, wake).await
+}
+
+async fn open_or_repeat(tx: &mut Tx, wake: &NewWake) -> Result<(), StorageError> {
     tx.execute(
         "INSERT INTO wake (node_id, reason, wake_group, gen, state, opened_at, expires_at, due_at, step, attempts) \
          VALUES ($1, $2, $3, 1, 'open', $4, $5, $4, 0, 0) \
@@ -159,7 +163,7 @@ pub async fn open_within(tx: &mut Tx, wake: &NewWake, max: u32) -> Result<bool, 
     if others >= u64::from(max) {
         return Ok(false);
     }
-    open(tx, wake).await?;
+    open_or_repeat(tx, wake).await?;
     Ok(true)
 }
 
