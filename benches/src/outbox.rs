@@ -10,7 +10,7 @@ use bitcoin::hashes::{Hash, sha256};
 use bitcoin::secp256k1::PublicKey;
 use futures::future::BoxFuture;
 use lsp_server::clock::{Clock, SystemClock};
-use lsp_server::store::challenges::Answered;
+use lsp_server::store::challenges::{Answered, Proof};
 use lsp_server::store::devices::{self, DeviceId, DeviceLimits, NewDevice, RegisterError};
 use lsp_server::store::wakes::ledger::{self, Which};
 use lsp_server::store::wakes::{self, Claim, ClaimedWake, NewWake, PushOutcome};
@@ -136,7 +136,7 @@ impl Outbox {
             .map_err(|mistakes| Failure::wrong(format!("the push settings cannot be used: {mistakes:?}")))?;
         let clock = Arc::new(SystemClock);
         let ambient = Ambient::new(|| SystemClock.now_unix(), random_bytes);
-        let real = gateways(&config, credentials, ambient).map_err(|error| wrong(&error))?;
+        let real = gateways(&config, credentials, ambient, None).map_err(|error| wrong(&error))?;
         let (count, _) = watch::channel(0);
         let accepted = Arc::new(Accepted { at: Mutex::default(), count });
         let gateways: Vec<Arc<dyn PushGateway>> = real
@@ -173,7 +173,11 @@ impl Outbox {
                         target: self.tokens.seal_target(DeviceId(id), &device.node_id, &device.target),
                         has_channel: true,
                         // Expired at once, so that the next page tidies it away.
-                        answered: Answered { challenge: id.to_vec(), expires_at: now_unix, now_unix },
+                        proof: Proof::Signed(Answered {
+                            challenge: id.to_vec(),
+                            expires_at: now_unix,
+                            now_unix,
+                        }),
                     }
                 })
                 .collect();

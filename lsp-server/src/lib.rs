@@ -11,6 +11,7 @@ pub mod guard;
 pub mod http;
 pub mod limits;
 pub mod logging;
+pub mod lsps5;
 pub mod mailbox;
 pub mod metrics;
 pub mod notify;

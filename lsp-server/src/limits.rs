@@ -93,6 +93,8 @@ server_limits! {
     NotifyReplies = "notify_replies",
     /// Challenges that were answered and have not expired.
     UsedChallenges = "used_challenges",
+    /// LSPS messages of one peer, and of all, that wait for an answer.
+    LspsMessages = "lsps_messages",
     /// `http.connections_max`
     HttpConnections = "http_connections",
     /// `http.requests_max`

@@ -17,6 +17,7 @@ use crate::config::{Config, PushCredentials};
 use crate::damage::Damage;
 use crate::error::ServerError;
 use crate::guard::Guard;
+use crate::lsps5::{Hooks, Inbox, Notifying};
 use crate::mailbox::Mailbox;
 use crate::metrics;
 use crate::notify::Notifications;
@@ -97,7 +98,8 @@ impl Server {
             let (clock, node) = (clock.clone(), node.clone());
             Ambient::new(move || clock.now_unix(), move || node.random_bytes())
         };
-        let gateways = wake::gateways(&config.push, credentials, ambient)?;
+        let gateways =
+            wake::gateways(&config.push, credentials, ambient, Some(Arc::new(Notifying(node.clone()))))?;
         let waker = Waker::with_settings(db.clone(), node.clone(), gateways, settings, clock.clone());
         let notifications = Notifications::new(
             db.clone(),
@@ -131,7 +133,16 @@ impl Server {
         payments.restart().await?;
 
         let (requests, incoming) = mpsc::channel(REQUESTS_QUEUED_MAX);
-        let handler = Handler::new(payments.clone(), mailbox.clone(), waker.clone(), requests);
+        let inbox = Inbox::default();
+        let hooks = Hooks::new(
+            db.clone(),
+            node.clone(),
+            waker.clone(),
+            config.push.devices,
+            clock.clone(),
+            tasks.clone(),
+        );
+        let handler = Handler::new(payments.clone(), mailbox.clone(), waker.clone(), requests, inbox.clone());
         node.start(Arc::new(handler)).await?;
         let damage = Arc::new(Damage::default());
         let loops = vec![
@@ -143,6 +154,7 @@ impl Server {
             tokio::spawn(mailbox.clone().run()),
             tokio::spawn(waker.clone().run()),
             tokio::spawn(notifications.clone().run()),
+            tokio::spawn(hooks.run(inbox)),
             tokio::spawn(metrics::run_refresh(db.clone(), node.clone(), clock.clone())),
             tokio::spawn(guard.clone().run(db.clone())),
             tokio::spawn(damage.clone().run(db.clone(), clock.clone())),

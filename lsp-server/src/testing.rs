@@ -30,7 +30,7 @@ use crate::clock::Clock;
 use crate::http::public::PublicNode;
 use crate::mailbox::MailboxNode;
 use crate::store::MIGRATIONS;
-use crate::store::challenges::Answered;
+use crate::store::challenges::{Answered, Proof};
 use crate::store::devices::{self, DeviceId, DeviceLimits, NewDevice, RegisterError, Registered};
 use crate::tokens::TokenKeys;
 use crate::wake::WakeNode;
@@ -141,11 +141,11 @@ pub(crate) fn new_device_for(node: u8, target: &PushTarget) -> NewDevice {
         node_id: public(node),
         target: token_keys().seal_target(device_id, &public(node), target),
         has_channel: true,
-        answered: Answered {
+        proof: Proof::Signed(Answered {
             challenge: serial.to_be_bytes().to_vec(),
             expires_at: START + 300,
             now_unix: START,
-        },
+        }),
     }
 }
 

@@ -37,6 +37,9 @@ pub trait NodeHandler: Send + Sync + 'static {
         ForwardVerdict::Forward
     }
 
+    /// An LSPS message (JSON-RPC) of a peer. Only an LSP gets any.
+    fn lsps_message(&self, _peer: PublicKey, _payload: String) {}
+
     /// A peer completed its `init`.
     fn peer_connected(&self, _peer: PublicKey) {}
 

@@ -23,6 +23,7 @@ mod kv;
 mod ldk;
 mod limits;
 mod logger;
+mod lsps;
 mod messages;
 mod onchain;
 mod onion;
@@ -47,6 +48,10 @@ pub use htlcs::{
     PendingInboundHtlc, PendingState, SleepingHtlc, SleepingSide, UnresolvedHtlcs, intercept_id,
 };
 pub use limits::{ChannelLimits, NodeLimit, PeerLimits};
+pub use lsps::{
+    HookNotificationError, HookNotifications, HookReason, LSPS_MESSAGE_BYTES_MAX, LspsAnswer, LspsCall,
+    LspsRefusal, LspsRequest, LspsRequestId, WebhookError, Webhooks,
+};
 pub use onchain::OnChainBalance;
 pub use payments::{InvoiceRequest, OwnPayment, PayRequest};
 pub use seed::Seed;
@@ -93,6 +98,7 @@ pub struct Node {
     bump_handler: BumpHandler,
     handler: HandlerCell,
     connected: onion::ConnectedPeers,
+    lsps: lsps::Lsps,
     block_time_unix: Arc<AtomicU64>,
     chain_watch: ChainWatch,
     channels_by_scid: RwLock<HashMap<u64, (PublicKey, ChannelId)>>,

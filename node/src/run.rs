@@ -22,6 +22,7 @@ use crate::error::NodeError;
 use crate::handler::NodeHandler;
 use crate::kv::NodeKv;
 use crate::logger::LdkLogger;
+use crate::lsps::Lsps;
 use crate::peers::at_once;
 use crate::{Node, PendingRun};
 
@@ -62,6 +63,9 @@ impl Node {
         }
         self.spawn(self.clone().keep_room());
         self.spawn(self.clone().keep_connected());
+        if let Lsps::Client(client) = &self.lsps {
+            self.spawn(client.clone().run());
+        }
         match self.config.role {
             Role::Lsp(_) => {
                 self.spawn(self.clone().announce());

@@ -32,6 +32,8 @@ pub enum GatewayKind {
     Apns,
     /// Google's Firebase Cloud Messaging, for Android phones.
     Fcm,
+    /// A webhook that was set over Lightning: LSPS5.
+    Lsps5,
     /// A UnifiedPush endpoint, for Android phones without Google.
     UnifiedPush,
     /// An HTTPS POST to a URL that the device's owner chose.
@@ -40,13 +42,14 @@ pub enum GatewayKind {
 
 impl GatewayKind {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Apns, Self::Fcm, Self::UnifiedPush, Self::Webhook];
+    pub const ALL: [Self; 5] = [Self::Apns, Self::Fcm, Self::Lsps5, Self::UnifiedPush, Self::Webhook];
 
     /// The stable text that is stored and shown.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Apns => "apns",
             Self::Fcm => "fcm",
+            Self::Lsps5 => "lsps5",
             Self::UnifiedPush => "unifiedpush",
             Self::Webhook => "webhook",
         }
@@ -69,7 +72,7 @@ impl FromStr for GatewayKind {
 
 /// The text names no gateway that this program has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown push gateway; known: apns, fcm, unifiedpush, webhook")]
+#[error("unknown push gateway; known: apns, fcm, lsps5, unifiedpush, webhook")]
 pub struct UnknownGateway;
 
 /// Which of Apple's two push services a token belongs to.

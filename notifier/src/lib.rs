@@ -15,6 +15,7 @@ pub mod fcm;
 pub mod fuzz;
 mod gateway;
 mod jwt;
+pub mod lsps5;
 mod notification;
 mod push;
 pub mod ssrf;
@@ -30,6 +31,7 @@ pub use gateway::{
     ApnsEnvironment, GatewayKind, PushGateway, PushTarget, TargetError, UnknownEnvironment, UnknownGateway,
 };
 pub use jwt::SigningKeyError;
+pub use lsps5::{Lsps5Gateway, NotifyingNode};
 pub use notification::{Notification, NotificationTooLong};
 pub use push::{Push, ReasonError, WakeId};
 pub use reqwest::Url;

@@ -11,6 +11,9 @@ pub enum WalletError {
     /// The node underneath.
     #[error(transparent)]
     Node(#[from] NodeError),
+    /// The LSP sets, lists or removes no webhook.
+    #[error(transparent)]
+    Webhook(#[from] node::WebhookError),
     /// The database.
     #[error(transparent)]
     Storage(#[from] storage::StorageError),

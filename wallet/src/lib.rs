@@ -22,6 +22,7 @@ mod error;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 mod handler;
+mod hooks;
 mod online;
 mod payee;
 mod payer;
@@ -44,6 +45,7 @@ use tokio::task::JoinHandle;
 pub use config::{LspAddress, LspAddressError, WalletConfig};
 pub use error::{Missing, WalletError};
 pub use node::clock::{Clock, SystemClock};
+pub use node::{HookNotificationError, HookNotifications, HookReason, WebhookError, Webhooks};
 pub use payee::INVOICE_EXPIRY_SECS;
 pub use payer::{Cancelled, HOLD_BLOCKS, PayOptions};
 pub use register::Registered;

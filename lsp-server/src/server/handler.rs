@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use crate::limits::{self, ServerLimit};
 use crate::logging::STRANGERS;
+use crate::lsps5::Inbox;
 use crate::mailbox::Mailbox;
 use crate::payment::Payments;
 use crate::tasks::Tasks;
@@ -44,17 +45,19 @@ pub struct Handler {
     mailbox: Arc<Mailbox>,
     waker: Arc<Waker>,
     requests: mpsc::Sender<(Message, Option<ReplyTo>)>,
+    hooks: Inbox,
 }
 
 impl Handler {
-    /// Hands events to these, and payers' messages to `requests`.
+    /// Hands events to these, payers' messages to `requests`, and what is about webhooks to `hooks`.
     pub fn new(
         payments: Arc<Payments>,
         mailbox: Arc<Mailbox>,
         waker: Arc<Waker>,
         requests: mpsc::Sender<(Message, Option<ReplyTo>)>,
+        hooks: Inbox,
     ) -> Self {
-        Self { payments, mailbox, waker, requests }
+        Self { payments, mailbox, waker, requests, hooks }
     }
 }
 
@@ -107,6 +110,10 @@ impl NodeHandler for Handler {
         }
     }
 
+    fn lsps_message(&self, peer: PublicKey, payload: String) {
+        self.hooks.put(peer, payload);
+    }
+
     fn forwarding(&self, seen: ForwardedOnion) -> ForwardVerdict {
         self.payments.on_forwarding(seen)
     }
@@ -153,7 +160,7 @@ mod tests {
         let db = TestDatabase::new().await;
         let (payments, mailbox, waker) = crate::payment::tests::bare_parts(&db);
         let (requests, mut incoming) = mpsc::channel(2);
-        let handler = Handler::new(payments, mailbox, waker, requests);
+        let handler = Handler::new(payments, mailbox, waker, requests, Inbox::default());
         let mut next = || match incoming.try_recv().ok()? {
             (Message::PaymentStatus(status), _) => status.pid_hash.map(|pid_hash| pid_hash.0[0]),
             (other, _) => panic!("{other:?}"),

@@ -18,6 +18,25 @@ pub struct Answered {
     pub now_unix: u64,
 }
 
+/// How it is known that a node itself registers a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// It signed, with a challenge that is used up by it.
+    Signed(Answered),
+    /// It is the peer of the Lightning connection that asked for it at this time, in seconds since 1970.
+    Connection(u64),
+}
+
+impl Proof {
+    /// When the device was registered, in seconds since 1970.
+    pub fn now_unix(&self) -> u64 {
+        match self {
+            Self::Signed(answered) => answered.now_unix,
+            Self::Connection(now_unix) => *now_unix,
+        }
+    }
+}
+
 /// Why an answered challenge is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChallengeRefused {

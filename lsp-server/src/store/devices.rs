@@ -15,11 +15,11 @@ use notifier::{ApnsEnvironment, GatewayKind};
 use protocol::push::SealKey;
 use storage::{ReadTx, Row, StorageError, Tx, values};
 
-pub use census::count_by_platform;
+pub use census::{count_by_platform, has_any};
 pub use known::known_id;
 
 use super::StoreError;
-use super::challenges::{Answered, ChallengeRefused, use_challenge};
+use super::challenges::{ChallengeRefused, Proof, use_challenge};
 use super::damage::{readable, stumbled};
 use crate::tokens::{SealedToken, TokenKeyId};
 
@@ -147,14 +147,14 @@ impl TryFrom<&Row> for Device {
 pub struct NewDevice {
     /// Its name, if it is not registered already.
     pub device_id: DeviceId,
-    /// Whose it is, as proven by a signature.
+    /// Whose it is.
     pub node_id: PublicKey,
     /// Where it is reached.
     pub target: SealedTarget,
     /// Whether the node has a channel here.
     pub has_channel: bool,
-    /// The challenge that was answered.
-    pub answered: Answered,
+    /// How it is known that the node wants it.
+    pub proof: Proof,
 }
 
 /// A registration that was stored.
@@ -184,7 +184,7 @@ pub enum RegisterError {
 }
 
 /// Registers a device; one that the node registered before keeps its name, and if its token was sealed for that name, its row has
-/// the token as it was sealed now: whatever had become of it. Uses the challenge up.
+/// the token as it was sealed now: whatever had become of it. Uses the challenge up, if there is one.
 ///
 /// # Errors
 /// See [`RegisterError`].
@@ -193,8 +193,10 @@ pub async fn register(
     device: &NewDevice,
     limits: &DeviceLimits,
 ) -> Result<Registered, RegisterError> {
-    use_challenge(tx, &device.answered, limits).await??;
-    let now = storage::Value::try_from(device.answered.now_unix)?;
+    if let Proof::Signed(answered) = &device.proof {
+        use_challenge(tx, answered, limits).await??;
+    }
+    let now = storage::Value::try_from(device.proof.now_unix())?;
     let token = &device.target.token;
     let key = values![device.node_id.serialize(), device.target.kind.as_str(), token.index];
     let topic: storage::Value = device.target.topic.as_deref().into();
@@ -340,20 +342,6 @@ pub async fn refresh(
     )
     .await
     .map(drop)
-}
-
-/// Whether the node has a device.
-///
-/// # Errors
-/// When the database fails.
-pub async fn has_any(tx: &mut ReadTx, node_id: PublicKey) -> Result<bool, StorageError> {
-    let row = tx
-        .fetch_optional(
-            "SELECT 1 AS found FROM device WHERE node_id = $1 LIMIT 1",
-            &values![node_id.serialize()],
-        )
-        .await?;
-    Ok(row.is_some())
 }
 
 /// Devices, the latest registration first, without those that cannot be read.

@@ -28,6 +28,7 @@ use crate::handler::HandlerCell;
 use crate::kv::NodeKv;
 use crate::ldk::{BumpHandler, ChainMonitor, ChannelManager, MonitorPersister, OnionMessenger, Router};
 use crate::logger::LdkLogger;
+use crate::lsps::{Lsps, WebhookClient};
 use crate::onchain::OnChainWallet;
 use crate::onion::{Announcer, ConnectedPeers, MessageRouter, OnionContents, OnionObserver};
 use crate::ordered_watch::OrderedWatch;
@@ -202,11 +203,22 @@ impl Node {
             is_lsp,
             config.role.peer_limits(),
         ));
+        let lsps = if is_lsp {
+            Lsps::Service(Arc::default())
+        } else {
+            let client =
+                WebhookClient::new(keys.clone(), channel_manager.clone(), kv.clone(), broadcaster.clone());
+            Lsps::Client(Arc::new(client.await?))
+        };
         let message_handler = MessageHandler {
             chan_handler: channel_manager.clone(),
             route_handler: Arc::new(KeptUpdates::new(gossip.clone(), graph.clone(), channel_manager.clone())),
             onion_message_handler: observer,
-            custom_message_handler: Arc::new(Announcer::new(handler.clone(), connected.clone(), is_lsp)),
+            custom_message_handler: Arc::new(Announcer::new(
+                handler.clone(),
+                connected.clone(),
+                lsps.clone(),
+            )),
             send_only_message_handler: chain_monitor.clone(),
         };
         let peer_manager = Arc::new(LdkPeerManager::new(
@@ -240,6 +252,7 @@ impl Node {
             handler,
             connected,
             chain_watch,
+            lsps,
             block_time_unix: Arc::new(AtomicU64::new(u64::from(chain_tip.header.time))),
             channels_by_scid: RwLock::default(),
             pending_run: Mutex::new(Some(PendingRun { sockets, broadcasts, chain, chain_tip, header_cache })),

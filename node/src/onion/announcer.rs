@@ -1,27 +1,28 @@
-//! The feature bit of LightningRod in `init` and `node_announcement`, and news of peers.
+//! The feature bits in `init` and `node_announcement`, LSPS messages, and news of peers.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use bitcoin::secp256k1::PublicKey;
-use lightning::io;
 use lightning::ln::msgs::{DecodeError, Init, LightningError};
 use lightning::ln::peer_handler::CustomMessageHandler;
-use lightning::ln::wire::{CustomMessageReader, Type};
-use lightning::util::ser::{LengthLimitedRead, Writeable, Writer};
+use lightning::ln::wire::CustomMessageReader;
+use lightning::util::ser::{LengthLimitedRead, LengthReadable};
+use lightning_liquidity::lsps0::ser::{LSPS_MESSAGE_TYPE_ID, RawLSPSMessage};
 use lightning_types::features::{InitFeatures, NodeFeatures};
 use protocol::wire::FEATURE_BIT;
 use tokio::sync::Notify;
 
 use crate::handler::HandlerCell;
+use crate::lsps::{LSPS_FEATURE_BIT, Lsps};
 
-/// Takes `CustomMessageHandler`'s place in the peer manager: it has no message of its own, but it is told of peers
-/// after LDK's handlers accepted them.
+/// Takes `CustomMessageHandler`'s place in the peer manager: its one message is LSPS's, and it is told of peers after LDK's
+/// handlers accepted them.
 pub(crate) struct Announcer {
     handler: HandlerCell,
     connected: ConnectedPeers,
-    announces: bool,
+    lsps: Lsps,
 }
 
 /// Who has completed `init` and is here. LDK's handlers are called with the peer manager's locks held, so this is asked
@@ -74,57 +75,65 @@ impl ConnectedPeers {
 }
 
 impl Announcer {
-    /// `announces` is true for an LSP; a phone only looks for the bit.
-    pub(crate) fn new(handler: HandlerCell, connected: ConnectedPeers, announces: bool) -> Self {
-        Self { handler, connected, announces }
+    /// An LSP announces its bits; a phone only looks for them.
+    pub(crate) fn new(handler: HandlerCell, connected: ConnectedPeers, lsps: Lsps) -> Self {
+        Self { handler, connected, lsps }
     }
-}
 
-/// No such message exists.
-#[derive(Debug)]
-pub(crate) enum NoMessage {}
-
-impl Writeable for NoMessage {
-    fn write<W: Writer>(&self, _: &mut W) -> Result<(), io::Error> {
-        match *self {}
-    }
-}
-
-impl Type for NoMessage {
-    fn type_id(&self) -> u16 {
-        match *self {}
+    fn announces(&self) -> bool {
+        matches!(self.lsps, Lsps::Service(_))
     }
 }
 
 impl CustomMessageReader for Announcer {
-    type CustomMessage = NoMessage;
+    type CustomMessage = RawLSPSMessage;
 
     fn read<R: LengthLimitedRead>(
         &self,
-        _message_type: u16,
-        _buffer: &mut R,
-    ) -> Result<Option<NoMessage>, DecodeError> {
-        Ok(None)
+        message_type: u16,
+        buffer: &mut R,
+    ) -> Result<Option<RawLSPSMessage>, DecodeError> {
+        match message_type {
+            LSPS_MESSAGE_TYPE_ID => RawLSPSMessage::read_from_fixed_length_buffer(buffer).map(Some),
+            _ => Ok(None),
+        }
     }
 }
 
 impl CustomMessageHandler for Announcer {
-    fn handle_custom_message(&self, msg: NoMessage, _sender: PublicKey) -> Result<(), LightningError> {
-        match msg {}
+    fn handle_custom_message(&self, msg: RawLSPSMessage, sender: PublicKey) -> Result<(), LightningError> {
+        match &self.lsps {
+            Lsps::Service(_) => {
+                if let Some(handler) = self.handler.get() {
+                    handler.lsps_message(sender, msg.payload);
+                }
+                Ok(())
+            }
+            Lsps::Client(client) => client.manager.handle_custom_message(msg, sender),
+        }
     }
 
-    fn get_and_clear_pending_msg(&self) -> Vec<(PublicKey, NoMessage)> {
-        Vec::new()
+    fn get_and_clear_pending_msg(&self) -> Vec<(PublicKey, RawLSPSMessage)> {
+        match &self.lsps {
+            Lsps::Service(answers) => answers.take(),
+            Lsps::Client(client) => client.manager.get_and_clear_pending_msg(),
+        }
     }
 
     fn peer_disconnected(&self, their_node_id: PublicKey) {
         self.connected.remove(their_node_id);
+        if let Lsps::Client(client) = &self.lsps {
+            client.peer_disconnected(their_node_id);
+        }
         if let Some(handler) = self.handler.get() {
             handler.peer_disconnected(their_node_id);
         }
     }
 
-    fn peer_connected(&self, their_node_id: PublicKey, _init: &Init, _inbound: bool) -> Result<(), ()> {
+    fn peer_connected(&self, their_node_id: PublicKey, init: &Init, inbound: bool) -> Result<(), ()> {
+        if let Lsps::Client(client) = &self.lsps {
+            client.manager.peer_connected(their_node_id, init, inbound)?;
+        }
         self.connected.insert(their_node_id);
         if let Some(handler) = self.handler.get() {
             handler.peer_connected(their_node_id);
@@ -134,23 +143,25 @@ impl CustomMessageHandler for Announcer {
 
     fn provided_node_features(&self) -> NodeFeatures {
         let mut features = NodeFeatures::empty();
-        if self.announces {
+        if self.announces() {
             set(features.set_optional_custom_bit(FEATURE_BIT));
+            set(features.set_optional_custom_bit(LSPS_FEATURE_BIT));
         }
         features
     }
 
     fn provided_init_features(&self, _their_node_id: PublicKey) -> InitFeatures {
         let mut features = InitFeatures::empty();
-        if self.announces {
+        if self.announces() {
             set(features.set_optional_custom_bit(FEATURE_BIT));
+            set(features.set_optional_custom_bit(LSPS_FEATURE_BIT));
         }
         features
     }
 }
 
 fn set(outcome: Result<(), ()>) {
-    debug_assert!(outcome.is_ok(), "FEATURE_BIT is a custom bit that LDK does not know");
+    debug_assert!(outcome.is_ok(), "these are custom bits that LDK does not know");
 }
 
 /// Whether feature flags (little endian, as LDK keeps them) carry the optional bit of LightningRod.

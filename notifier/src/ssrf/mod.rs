@@ -122,32 +122,42 @@ impl UrlClient {
 
     /// The target's URL, if it may be sent to.
     pub(crate) fn url(&self, target: &PushTarget) -> Result<Url, UrlError> {
-        url::parse(&target.token, self.policy)
+        self.parse(&target.token)
+    }
+
+    /// The URL, if it may be sent to.
+    pub(crate) fn parse(&self, url: &str) -> Result<Url, UrlError> {
+        url::parse(url, self.policy)
     }
 
     /// One POST to the target's URL.
     pub(crate) async fn post(&self, target: &PushTarget, headers: HeaderMap, body: Vec<u8>) -> Verdict {
+        match self.post_to(&target.token, headers, body).await {
+            Ok((status, retry_after)) => classify::posted(status, retry_after),
+            Err(verdict) => verdict,
+        }
+    }
+
+    /// One POST to a URL: the status of the answer, and the pause that it asks for. The error is the verdict of a request
+    /// without an answer.
+    pub(crate) async fn post_to(
+        &self,
+        url: &str,
+        headers: HeaderMap,
+        body: Vec<u8>,
+    ) -> Result<(u16, Option<Duration>), Verdict> {
         // Checked again for every push: the policy may be stricter than when the device registered, and nothing but the
         // URL that was checked is ever sent to.
-        let url = match self.url(target) {
-            Ok(url) => url,
-            Err(error) => return Verdict::BadPayload(error.to_string().into()),
-        };
+        let url = self.parse(url).map_err(|error| Verdict::BadPayload(error.to_string().into()))?;
         let Some(_slot) = self.hosts.take(url.host_str().unwrap_or_default()) else {
-            return Verdict::RetryAfter(
-                Some(HOST_BUSY_RETRY),
-                "the host has all the requests it may have".into(),
-            );
+            let why = "the host has all the requests it may have";
+            return Err(Verdict::RetryAfter(Some(HOST_BUSY_RETRY), why.into()));
         };
-        match self.client.post(url).headers(headers).body(body).send().await {
-            Ok(response) => {
-                let verdict =
-                    classify::posted(response.status().as_u16(), classify::retry_after(response.headers()));
-                self.drain(response).await;
-                verdict
-            }
-            Err(error) => classify::transport(&error),
-        }
+        let sent = self.client.post(url).headers(headers).body(body).send().await;
+        let response = sent.map_err(|error| classify::transport(&error))?;
+        let answer = (response.status().as_u16(), classify::retry_after(response.headers()));
+        self.drain(response).await;
+        Ok(answer)
     }
 
     /// Reads what is left of a short answer, so that its HTTP/1 connection can serve the next push. The verdict does not

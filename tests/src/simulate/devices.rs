@@ -1,6 +1,6 @@
 //! Phones register devices, and take them back.
 
-use lsp_server::store::challenges::Answered;
+use lsp_server::store::challenges::{Answered, Proof};
 use lsp_server::store::devices::{self, DeviceId, DeviceLimits, NewDevice, RegisterError};
 use notifier::{GatewayKind, PushTarget};
 use storage::StorageError;
@@ -26,11 +26,11 @@ impl World {
             node_id,
             target: token_keys().seal_target(DeviceId(device_id), &node_id, &target),
             has_channel: true,
-            answered: Answered {
+            proof: Proof::Signed(Answered {
                 challenge: serial.to_be_bytes().to_vec(),
                 expires_at: u64::MAX >> 1,
                 now_unix: 0,
-            },
+            }),
         };
         let registered = self.process.as_ref().and_then(|process| {
             process.ask(|db| {

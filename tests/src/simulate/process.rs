@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use lsp_server::lsps5::Inbox;
 use lsp_server::mailbox::Mailbox;
 use lsp_server::payment::{PaymentLimits, Payments};
 use lsp_server::server::Handler;
@@ -159,7 +160,9 @@ impl Process {
         let payments =
             Payments::new(node, db.clone(), waker.clone(), mailbox.clone(), shared, tasks.clone(), limits());
         let (sender, requests) = mpsc::channel(REQUESTS_MAX);
-        let handler = Arc::new(Handler::new(payments.clone(), mailbox.clone(), waker.clone(), sender));
+        let (payments_too, mailbox_too) = (payments.clone(), mailbox.clone());
+        let handler =
+            Arc::new(Handler::new(payments_too, mailbox_too, waker.clone(), sender, Inbox::default()));
         let mut process = Self {
             runtime,
             clock,

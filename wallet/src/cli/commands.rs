@@ -15,6 +15,7 @@ use wallet::{
 use super::devices::{self, DevicesCommand, Target};
 use super::error::CliError;
 use super::output::sat;
+use super::webhooks::{self, WebhooksCommand};
 
 /// How often `run` looks whether what it waits for is there.
 const LOOK: Duration = Duration::from_millis(100);
@@ -86,6 +87,9 @@ pub(super) enum Command {
     /// Where the LSP wakes this wallet.
     #[command(subcommand)]
     Devices(DevicesCommand),
+    /// Webhooks that are set over Lightning (LSPS5): the LSP needs no HTTP API for them.
+    #[command(subcommand)]
+    Webhooks(WebhooksCommand),
     /// The LSP's newest reasons to wake this wallet: why the phone did or did not ring.
     Wakes,
     /// Do everything that waits, and end when nothing is left: what a push starts.
@@ -184,6 +188,7 @@ impl Command {
                 Ok(answer(json!(registered), text))
             }
             Self::Devices(command) => devices::run(wallet, command).await,
+            Self::Webhooks(command) => webhooks::run(wallet, command).await,
             Self::Wakes => devices::wakes(wallet).await,
             Self::Wake { push, timeout_secs } => {
                 let limits = WakeLimits { total: Duration::from_secs(timeout_secs), ..WakeLimits::default() };

@@ -6,6 +6,7 @@ mod devices;
 mod error;
 mod init;
 mod output;
+mod webhooks;
 
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;

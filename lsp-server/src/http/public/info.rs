@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use notifier::GatewayKind;
 use protocol::api::Problem;
 use protocol::api::public::LspInfo;
 
@@ -19,6 +20,8 @@ use super::PublicState;
     ),
 )]
 pub(super) async fn handle(State(state): State<PublicState>) -> Json<LspInfo> {
-    let platforms = state.inner.waker.platforms().iter().map(ToString::to_string).collect();
+    // What is set over Lightning cannot be registered here.
+    let platforms = state.inner.waker.platforms().into_iter().filter(|kind| *kind != GatewayKind::Lsps5);
+    let platforms = platforms.map(|kind| kind.to_string()).collect();
     Json(LspInfo { node_id: state.inner.node.node_id(), platforms })
 }

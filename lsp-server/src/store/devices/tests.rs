@@ -13,6 +13,13 @@ storage::on_both!(
 
 const URL: &str = "https://push.example.com/1";
 
+fn registered_at(mut device: NewDevice, now: u64) -> NewDevice {
+    if let Proof::Signed(answered) = &mut device.proof {
+        answered.now_unix = now;
+    }
+    device
+}
+
 async fn devices_of(db: &TestDatabase, node: u8) -> Vec<Device> {
     db.database.read("test", |tx| Box::pin(of_node(tx, public(node)))).await.unwrap()
 }
@@ -21,8 +28,7 @@ async fn a_device_keeps_its_name_when_it_registers_again(scratch: Scratch) {
     let db = TestDatabase::on(scratch).await;
     let first = db.register(1, URL).await;
     assert!(first.is_new);
-    let mut later = new_device(1, URL);
-    later.answered.now_unix = START + 10;
+    let later = registered_at(new_device(1, URL), START + 10);
     let again = db.try_register(later, DeviceLimits::default()).await.unwrap();
     assert_eq!(again, Registered { device_id: first.device_id, is_new: false });
     let devices = devices_of(&db, 1).await;
@@ -48,8 +54,7 @@ async fn a_challenge_is_answered_once(scratch: Scratch) {
     ));
     assert_eq!(db.number("SELECT registrations AS n FROM device").await, 1);
 
-    let mut after_expiry = new_device(1, URL);
-    after_expiry.answered.now_unix = START + 300;
+    let after_expiry = registered_at(new_device(1, URL), START + 300);
     db.try_register(after_expiry, DeviceLimits::default()).await.unwrap();
     assert_eq!(db.number("SELECT COUNT(*) AS n FROM used_challenge").await, 1, "the expired one is gone");
 }

@@ -21,6 +21,9 @@ const CONFIGURATION_PAUSE_SECONDS: u64 = 300;
 
 const HOUR_SECONDS: u64 = 3600;
 
+/// Between notifications of one reason to an LSPS5 webhook whose client stays away.
+const LSPS5_COOLDOWN_SECONDS: u64 = 120;
+
 /// How often one device may be pushed. Each reason has its own budget, so that a stranger who sends many messages or
 /// HTLCs takes no wake from the phone's own payments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -287,6 +290,7 @@ async fn pushable_at(
         .await?
         .opt_u64("sent_at")?;
     let cooled = last_of_others.map_or(0, |sent_at| sent_at + limits.cooldown_seconds);
+    let cooled = cooled.max(notifiable_at(tx, device, reason, now_unix).await?);
 
     let max = limits.pushes_per_hour_max(reason);
     let Some(before_last) = max.checked_sub(1) else { return Ok((u64::MAX, PutOff::Budget)) };
@@ -310,6 +314,53 @@ async fn pushable_at(
     let waits =
         [(device.paused_until, PutOff::Paused), (cooled, PutOff::Cooldown), (budget_at, PutOff::Budget)];
     Ok(waits.into_iter().max_by_key(|(at, _)| *at).unwrap_or((0, PutOff::Cooldown)))
+}
+
+/// bLIP-55: no second notification of one kind within minutes, unless the client came online in between. One that was
+/// not accepted counts for nothing.
+async fn notifiable_at(
+    tx: &mut Tx,
+    device: &Device,
+    reason: WakeReason,
+    now_unix: u64,
+) -> Result<u64, StoreError> {
+    if device.target.kind != GatewayKind::Lsps5 {
+        return Ok(0);
+    }
+    let last_unheard = tx
+        .fetch_one(
+            "SELECT MAX(sent_at) AS sent_at FROM wake_attempt WHERE device_id = $1 AND reason = $2 \
+             AND sent_at BETWEEN 0 AND $3 AND verdict = 'accepted' AND connected_after_seconds IS NULL",
+            &[device.device_id.0.into(), reason.as_str().into(), now_unix.try_into()?],
+        )
+        .await?
+        .opt_u64("sent_at")?;
+    Ok(last_unheard.map_or(0, |sent_at| sent_at + LSPS5_COOLDOWN_SECONDS))
+}
+
+/// The client of a node's LSPS5 webhooks is here: the next notification waits for no cooldown, also where the last one was for
+/// a wake that is over.
+///
+/// # Errors
+/// When the database fails.
+pub(super) async fn end_cooldowns(
+    tx: &mut Tx,
+    node_id: &[u8; 33],
+    now_unix: u64,
+) -> Result<(), StorageError> {
+    tx.execute(
+        "UPDATE wake_attempt SET connected_after_seconds = $2 - sent_at \
+         WHERE connected_after_seconds IS NULL AND sent_at BETWEEN $3 AND $2 \
+         AND device_id IN (SELECT device_id FROM device WHERE node_id = $1 AND platform = $4)",
+        &[
+            node_id.into(),
+            now_unix.try_into()?,
+            now_unix.saturating_sub(LSPS5_COOLDOWN_SECONDS).try_into()?,
+            GatewayKind::Lsps5.as_str().into(),
+        ],
+    )
+    .await
+    .map(drop)
 }
 
 /// Records what came of a claimed wake's pushes: dead devices go, providers that ask for a pause get it, and the

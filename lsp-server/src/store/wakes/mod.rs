@@ -299,6 +299,7 @@ pub async fn acknowledge(
         &[node_id.into(), now_unix.try_into()?],
     )
     .await?;
+    dispatch::end_cooldowns(tx, &node_id, now_unix).await?;
     tx.execute(
         "UPDATE wake SET state = 'acknowledged' \
          WHERE node_id = $1 AND state = 'open' AND reason IN ($2, $3)",

@@ -27,6 +27,8 @@ const TOKEN_BYTES_MAX: usize = 2_048;
 pub(super) enum TokenError {
     #[error("{0}")]
     Platform(#[from] UnknownGateway),
+    #[error("a webhook of lsps5 is set over Lightning: send lsps5.set_webhook")]
+    OverLightning,
     #[error("the token has {0} bytes; it may have 1 to {TOKEN_BYTES_MAX}")]
     Length(usize),
     #[error("{0}")]
@@ -40,7 +42,7 @@ pub(super) enum TokenError {
 impl IntoResponse for TokenError {
     fn into_response(self) -> Response {
         let (kind, title) = match &self {
-            Self::Platform(_) | Self::Token(TargetError::NotServed(_)) => {
+            Self::Platform(_) | Self::OverLightning | Self::Token(TargetError::NotServed(_)) => {
                 ("unknown_platform", "The platform is not served")
             }
             Self::Length(_) | Self::Environment(_) | Self::SealKey | Self::Token(_) => {
@@ -55,6 +57,9 @@ impl IntoResponse for TokenError {
 fn target(state: &Inner, target: DeviceTarget, now_unix: u64) -> Result<PushTarget, TokenError> {
     let DeviceTarget { platform, token, topic, environment, seal_key } = target;
     let kind: GatewayKind = platform.parse()?;
+    if kind == GatewayKind::Lsps5 {
+        return Err(TokenError::OverLightning);
+    }
     if token.is_empty() || token.len() > TOKEN_BYTES_MAX {
         return Err(TokenError::Length(token.len()));
     }

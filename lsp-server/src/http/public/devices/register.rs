@@ -18,7 +18,7 @@ use crate::http::public::owner::SIGNATURE_CHARS;
 use crate::http::public::{Inner, PublicState};
 use crate::limits::{self, ServerLimit};
 use crate::logging::STRANGERS;
-use crate::store::challenges::{Answered, ChallengeRefused};
+use crate::store::challenges::{Answered, ChallengeRefused, Proof};
 use crate::store::devices::{self, DeviceId, NewDevice, RegisterError};
 use crate::store::wakes;
 
@@ -116,7 +116,7 @@ async fn register(
         .submit("register_device", move |tx| {
             Box::pin(async move {
                 let registered = devices::register(tx, &new, &limits).await?;
-                wakes::rearm(tx, new.node_id, new.answered.now_unix).await?;
+                wakes::rearm(tx, new.node_id, new.proof.now_unix()).await?;
                 tracing::info!(
                     target: STRANGERS, node_id = %new.node_id, device = %registered.device_id, "registers a device"
                 );
@@ -151,7 +151,7 @@ fn check(
         node_id,
         target: state.waker.tokens().seal_target(device_id, &node_id, &target),
         has_channel: state.node.has_channel(node_id),
-        answered: Answered { challenge: known.bytes, expires_at: known.expires_at, now_unix },
+        proof: Proof::Signed(Answered { challenge: known.bytes, expires_at: known.expires_at, now_unix }),
     };
     Ok((new, target))
 }
