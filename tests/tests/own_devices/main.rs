@@ -1,5 +1,8 @@
 //! A wallet looks after its own devices at its LSP, by the command line.
 
+mod hook;
+mod lsps5;
+
 use serde_json::Value;
 use tests::attempt::{Attempt, Program};
 use tests::failure::{Failure, TestResult};
