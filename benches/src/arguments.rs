@@ -58,9 +58,9 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N")]
     pushes: Option<usize>,
 
-    /// How long pushes come at 500 a second, in each round.
-    #[arg(long, value_name = "N")]
-    push_seconds: Option<usize>,
+    /// How long pushes come at 500 a second, in each turn. A phone that does not come is pushed again after five seconds.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=4))]
+    pub(crate) push_seconds: u64,
 
     /// Registrations in each round; a tenth of it one by one. The server takes 10,000 in five minutes.
     #[arg(long, value_name = "N")]
@@ -155,10 +155,6 @@ impl Arguments {
 
     pub(crate) fn pushes(&self) -> usize {
         self.size(self.pushes, 10_000, 2_000)
-    }
-
-    pub(crate) fn push_seconds(&self) -> usize {
-        self.size(self.push_seconds, 10, 3)
     }
 
     pub(crate) fn registrations(&self) -> usize {

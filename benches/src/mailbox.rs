@@ -215,6 +215,8 @@ impl Filled {
         let sums = Sums::default();
         let mut filled = Self { database, mailbox, peer, phones, messages, made: 0, sums };
         filled.fill().await?;
+        // Opens a wake for everybody for whom something waits.
+        filled.mailbox.rescan().await.map_err(|error| wrong(&error))?;
         Ok(filled)
     }
 
@@ -335,8 +337,6 @@ impl Filled {
     }
 
     async fn finish(self) -> Result<Figures, Failure> {
-        // The first one opens a wake for everybody for whom something waits.
-        self.mailbox.rescan().await.map_err(|error| wrong(&error))?;
         let started = Instant::now();
         self.mailbox.rescan().await.map_err(|error| wrong(&error))?;
         let figures = self.sums.figures(self.messages, started.elapsed());

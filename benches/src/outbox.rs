@@ -32,6 +32,8 @@ const PREPARED_ROWS: usize = 200;
 /// Pushes of the loop that are under way at once: as many as both lanes of the dispatcher have places.
 const LOOP_IN_FLIGHT_MAX: usize = 512;
 const WAKES_LOOKED_AT: u32 = 4;
+/// Due wakes among which the loop looks for the one that it has opened: as a rule, it is the only one.
+const DUE_LOOKED_AT: u32 = 1_000;
 
 /// A node whose phones all sleep.
 pub(crate) struct Sleepers;
@@ -303,7 +305,9 @@ impl Outbox {
                 }
                 let Some(wake) = wake else { return Ok::<_, StoreError>(None) };
                 wakes::open_within(tx, &wake, limits.stranger_wakes_per_node_max).await?;
-                match wakes::due(tx, now_unix, 1, &[]).await?.wakes.first() {
+                let due = wakes::due(tx, now_unix, DUE_LOOKED_AT, &[]).await?.wakes;
+                // On a machine that is too slow, earlier ones are due again.
+                match due.iter().find(|due| due.node_id == wake.node_id) {
                     Some(due) => wakes::claim(tx, due.id, now_unix, WakeId(id), &limits, &[]).await.map(Some),
                     None => Ok(None),
                 }

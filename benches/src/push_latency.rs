@@ -17,8 +17,10 @@ use crate::shim::Shim;
 use crate::usage::Usage;
 use crate::worker::{self, progress};
 
-const PUSHES_PER_SECOND: usize = 500;
-const INTERVAL: Duration = Duration::from_micros(1_000_000 / PUSHES_PER_SECOND as u64);
+const PUSHES_PER_SECOND: u64 = 500;
+const INTERVAL: Duration = Duration::from_micros(1_000_000 / PUSHES_PER_SECOND);
+/// Turns of each way in one round.
+const TURNS: usize = 3;
 /// Before the first round: connections are made, and the access token is fetched.
 const WARM_UP: usize = 64;
 
@@ -26,7 +28,7 @@ const WARM_UP: usize = 64;
 pub(crate) struct Job {
     folder: PathBuf,
     endpoints: Endpoints,
-    rounds: usize,
+    turns: usize,
     pushes: usize,
     fsync_cost: Duration,
 }
@@ -34,7 +36,7 @@ pub(crate) struct Job {
 /// Both ways, all rounds.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Report {
-    pub(crate) pushes_per_second: usize,
+    pub(crate) pushes_per_second: u64,
     pub(crate) dispatcher: Figures,
     pub(crate) one_commit_per_push: Figures,
     /// The dispatcher's divided by the loop's.
@@ -74,25 +76,27 @@ impl Figures {
 /// Starts the fakes and the worker.
 pub(crate) async fn measure(arguments: &Arguments, folder: &Path, shim: &Shim) -> Result<Report, Failure> {
     let folder = own_folder(folder, "push-latency")?;
-    let (rounds, pushes) = (arguments.rounds(), arguments.push_seconds() * PUSHES_PER_SECOND);
-    let providers = Providers::start(&folder, devices(rounds, pushes)).await?;
+    let turns = arguments.rounds() * TURNS;
+    let pushes = usize::try_from(arguments.push_seconds * PUSHES_PER_SECOND)
+        .map_err(|_| Failure::wrong("so many pushes cannot be counted"))?;
+    let providers = Providers::start(&folder, devices(turns, pushes)).await?;
     let job = Job {
         folder: folder.clone(),
         endpoints: providers.endpoints.clone(),
-        rounds,
+        turns,
         pushes,
         fsync_cost: arguments.fsync_cost,
     };
     worker::employ("push-latency", &worker::Job::PushLatency(job), &folder, shim).await
 }
 
-fn devices(rounds: usize, pushes: usize) -> usize {
-    2 * rounds * pushes + WARM_UP
+fn devices(turns: usize, pushes: usize) -> usize {
+    2 * turns * pushes + WARM_UP
 }
 
 /// In the worker's process.
 pub(crate) async fn work(job: &Job) -> Result<Report, Failure> {
-    let outbox = Outbox::open(&job.folder, &job.endpoints, devices(job.rounds, job.pushes)).await?;
+    let outbox = Outbox::open(&job.folder, &job.endpoints, devices(job.turns, job.pushes)).await?;
     progress(format!("{} phones are registered", outbox.devices.len()));
     let (mut ours, mut theirs) = (Runs::default(), Runs::default());
     let mut next = 0;
@@ -102,7 +106,7 @@ pub(crate) async fn work(job: &Job) -> Result<Report, Failure> {
         range
     };
     dispatched(&outbox, take(WARM_UP), &mut Runs::default()).await?;
-    for round in 1..=job.rounds {
+    for turn in 1..=job.turns {
         for (who, runs) in [("the dispatcher", &mut ours), ("one commit for each", &mut theirs)] {
             let (numbers, seen) = (take(job.pushes), runs.latencies_ms.len());
             if who == "the dispatcher" {
@@ -112,7 +116,7 @@ pub(crate) async fn work(job: &Job) -> Result<Report, Failure> {
             }
             let now = quantiles(runs.latencies_ms[seen..].to_vec());
             progress(format!(
-                "round {round}, {who}: {} pushes, median {:.1} ms, p99 {:.1} ms",
+                "turn {turn}, {who}: {} pushes, median {:.1} ms, p99 {:.1} ms",
                 job.pushes, now.median, now.p99
             ));
         }
