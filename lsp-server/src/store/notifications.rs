@@ -354,22 +354,22 @@ pub async fn tidy(tx: &mut Tx, before_unix: u64) -> Result<bool, StorageError> {
     Ok(forgotten >= u64::from(TIDIED_MAX))
 }
 
-/// The newest ones. Neither tokens nor what they say.
+/// The newest ones, but for those that cannot be read. Neither tokens nor what they say.
 ///
 /// # Errors
-/// When the database fails or a row cannot be read.
-pub async fn newest(tx: &mut ReadTx, limit: u32) -> Result<Vec<NotificationView>, StorageError> {
+/// When the database fails.
+pub async fn newest(tx: &mut ReadTx, limit: u32) -> Result<Vec<NotificationView>, StoreError> {
     let rows = tx
         .fetch_all(
-            "SELECT notification_id, template, platform, state, opened_at, expires_at, due_at, attempts, verdict, why, \
+            "SELECT id, notification_id, template, platform, state, opened_at, expires_at, due_at, attempts, verdict, why, \
              answered_ms FROM notification ORDER BY id DESC LIMIT $1",
             &values![limit],
         )
         .await?;
-    rows.iter().map(view).collect()
+    readable("notification", "id", &rows, view)
 }
 
-fn view(row: &Row) -> Result<NotificationView, StorageError> {
+fn view(row: &Row) -> Result<NotificationView, StoreError> {
     let state = row.get_text("state")?;
     Ok(NotificationView {
         notification_id: row.get_array::<16>("notification_id")?.to_lower_hex_string(),

@@ -54,7 +54,7 @@ async fn a_counter_at_its_end_stops_no_other(scratch: Scratch) {
         world.db.database.submit("test", move |tx| Box::pin(async move { tx.execute(sql, &[]).await }));
     assert_eq!(damaged.await.unwrap(), 1);
     world.pass(0).await;
-    assert_eq!(world.pushed(), 1);
+    assert_eq!((world.pushed(), world.state().await), (1, vec!["accepted".to_owned()]));
     let open = "SELECT COUNT(*) AS n FROM notification WHERE state = 'open' AND attempts > 1";
     assert_eq!(world.db.number(open).await, 1, "the damaged one");
 }
