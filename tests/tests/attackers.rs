@@ -51,16 +51,8 @@ impl Town {
 
     /// The payer blocks, pays, and goes off; the payee is woken, says yes and is paid; the payer is woken and settles.
     async fn honest_payment(&mut self) -> Result<(), Failure> {
-        let (payee_wakes, payer_wakes) = (self.stage.payee.wakes().len(), self.stage.payer.wakes().len());
         let (invoice, _) = self.stage.invoice(AMOUNT_MSAT, &[]).await?;
-        let run = self.stage.pay(&invoice, &[]).await?;
-        // A payee that is quick is paid before the payer's wallet has gone off.
-        let is_settled = run.step("settled").is_some();
-        assert!(is_settled || run.step("pending_in_care").is_some(), "{run:?}");
-        self.stage.payee.wait_for_step_since(payee_wakes, "paid", PAYMENT_TIMEOUT).await?;
-        if !is_settled {
-            self.stage.payer.wait_for_step_since(payer_wakes, "settled", PAYMENT_TIMEOUT).await?;
-        }
+        self.stage.pay_to_the_end(&invoice).await?;
         self.paid_msat += AMOUNT_MSAT;
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tests::attempt::Program;
 use tests::failure::{Failure, TestResult};
-use tests::stage::{PAYMENT_TIMEOUT, Setup, Stage};
+use tests::stage::{Setup, Stage};
 
 const AMOUNT_MSAT: u64 = 100_000_000;
 
@@ -28,9 +28,7 @@ async fn an_old_copy_does_not_run() -> TestResult {
 
     // The channel to the other LSP moves on.
     let (invoice, _) = stage.invoice(AMOUNT_MSAT, &[]).await?;
-    stage.pay(&invoice, &[]).await?;
-    stage.payee.wait_for_step("paid", PAYMENT_TIMEOUT).await?;
-    stage.payer.wait_for_step("settled", PAYMENT_TIMEOUT).await?;
+    stage.pay_to_the_end(&invoice).await?;
     stage.settled_balances().await?;
     stage.payers_lsp_mut().stop().await?;
     let newest = data_dir.join("newest.sqlite");

@@ -63,9 +63,7 @@ async fn an_old_dump_does_not_run() -> TestResult {
     scratch.dump(&dump);
 
     let (invoice, _) = stage.invoice(AMOUNT_MSAT, &[]).await?;
-    stage.pay(&invoice, &[]).await?;
-    stage.payee.wait_for_step("paid", PAYMENT_TIMEOUT).await?;
-    stage.payer.wait_for_step("settled", PAYMENT_TIMEOUT).await?;
+    stage.pay_to_the_end(&invoice).await?;
     stage.payers_lsp_mut().stop().await?;
 
     scratch.restore(&dump);

@@ -224,6 +224,22 @@ impl Stage {
         if run.success { Ok(run) } else { Err(Failure::wrong(format!("the payer could not pay: {run:?}"))) }
     }
 
+    /// Pays, and waits until the payee has it and the payer's wallet has settled: before it went off, if the payee was quick, or
+    /// woken.
+    ///
+    /// # Errors
+    ///
+    /// When the payer cannot pay, or somebody does not come.
+    pub async fn pay_to_the_end(&self, invoice: &str) -> Result<(), Failure> {
+        let (payee_wakes, payer_wakes) = (self.payee.wakes().len(), self.payer.wakes().len());
+        let run = self.pay(invoice, &[]).await?;
+        self.payee.wait_for_step_since(payee_wakes, "paid", PAYMENT_TIMEOUT).await?;
+        if run.step("settled").is_none() {
+            self.payer.wait_for_step_since(payer_wakes, "settled", PAYMENT_TIMEOUT).await?;
+        }
+        Ok(())
+    }
+
     /// Waits until no HTLC is on any channel, and returns what everybody has.
     ///
     /// # Errors
