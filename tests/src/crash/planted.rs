@@ -69,7 +69,7 @@ pub async fn spoil_one_thing_after_the_other() -> Result<(), Failure> {
     for device in world.payees_lsp.devices().await? {
         world.payees_lsp.tell(&["devices", "remove", &device.device_id], None).await?;
     }
-    seen("a registered phone is forgotten", &before, &told, "the registered phones were").await?;
+    seen("a registered phone is forgotten", &before, &told, "what was registered was").await?;
     let channels = world.payees_lsp.channels().await?;
     let channel = channels.first().ok_or_else(|| Failure::wrong("there is no channel"))?;
     world.payees_lsp.tell(&["node", "close", &channel.channel_id.to_string(), "--force"], None).await?;
