@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::{Connection as _, PgConnection};
 use storage::testing::Scratch;
@@ -30,6 +30,27 @@ const SETTINGS: [&str; 5] = [
     "max_prepared_transactions",
     "max_locks_per_transaction",
 ];
+
+/// How long a server may take for what it was told; many times what it takes on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Asks again until the answer is yes.
+///
+/// # Panics
+/// If it is not by [`DEADLINE`], with what `log` says.
+async fn until(what: &str, mut asked: impl AsyncFnMut() -> bool, log: impl FnOnce() -> String) {
+    let started = Instant::now();
+    while !asked().await {
+        assert!(
+            started.elapsed() < DEADLINE,
+            "{what} took more than {DEADLINE:?}; the standby says: {}",
+            log()
+        );
+        tokio::time::sleep(PAUSE).await;
+    }
+}
 
 struct Standby {
     keeper: Child,
@@ -98,16 +119,18 @@ impl Standby {
     async fn catch_up(&self, primary: &Scratch) {
         let batch = "SELECT batch::text FROM database_writer";
         let wanted = ask(&mut connect(primary.url_text()).await, batch).await;
-        for _ in 0..2_400 {
-            if let Ok(mut standby) = PgConnection::connect(&self.url).await
-                && let Ok(found) = sqlx::query_scalar::<_, String>(batch).fetch_one(&mut standby).await
-                && found == wanted
-            {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        panic!("{}", std::fs::read_to_string(self.folder.path().join("log")).unwrap());
+        let has_all = async || match PgConnection::connect(&self.url).await {
+            Ok(mut standby) => sqlx::query_scalar::<_, String>(batch)
+                .fetch_one(&mut standby)
+                .await
+                .is_ok_and(|found| found == wanted),
+            Err(_) => false,
+        };
+        until("catching up", has_all, || self.log()).await;
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
     /// Without a query on the standby that waits for it: replayed changes of others may cancel one.
@@ -117,9 +140,8 @@ impl Standby {
             .await
             .unwrap();
         let is_standby = "SELECT pg_is_in_recovery()::text";
-        while ask(&mut connect(&self.url).await, is_standby).await == "true" {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        let is_promoted = async || ask(&mut connect(&self.url).await, is_standby).await == "false";
+        until("the promotion", is_promoted, || self.log()).await;
         self.give_up_slot(primary).await;
     }
 
@@ -132,16 +154,14 @@ impl Standby {
              WHERE slot_name = '{slot}' AND NOT active"
         );
         let left = format!("SELECT COUNT(*)::text FROM pg_replication_slots WHERE slot_name = '{slot}'");
-        loop {
+        let is_gone = async || {
             let mut ask = async |sql: &str| -> String {
                 sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&mut primary).await.unwrap()
             };
             ask(&drop_it).await;
-            if ask(&left).await == "0" {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+            ask(&left).await == "0"
+        };
+        until("giving up the slot", is_gone, || self.log()).await;
     }
 
     async fn refused(&self) -> StorageError {
