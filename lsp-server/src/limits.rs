@@ -93,6 +93,10 @@ server_limits! {
     NotifyReplies = "notify_replies",
     /// Challenges that were answered and have not expired.
     UsedChallenges = "used_challenges",
+    /// Webhooks that one node sets over Lightning in an hour.
+    HooksPerNode = "hooks_per_node",
+    /// Webhooks that were set over Lightning and have not answered yet.
+    HooksUnconfirmed = "hooks_unconfirmed",
     /// LSPS messages of one peer, and of all, that wait for an answer.
     LspsMessages = "lsps_messages",
     /// `http.connections_max`

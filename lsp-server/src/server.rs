@@ -138,9 +138,9 @@ impl Server {
             db.clone(),
             node.clone(),
             waker.clone(),
+            notifications.clone(),
             config.push.devices,
             clock.clone(),
-            tasks.clone(),
         );
         let handler = Handler::new(payments.clone(), mailbox.clone(), waker.clone(), requests, inbox.clone());
         node.start(Arc::new(handler)).await?;

@@ -6,31 +6,26 @@ mod inbox;
 mod tests;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bitcoin::secp256k1::PublicKey;
 use node::{LspsAnswer, LspsCall, LspsRefusal, LspsRequest, Node};
-use notifier::lsps5::{NotifyingNode, REGISTERED, name_and_url, target};
-use notifier::{GatewayKind, Push, PushTarget, Verdict, WakeId};
+use notifier::lsps5::{NotifyingNode, name_and_url, target};
+use notifier::{GatewayKind, PushTarget};
 use storage::{Database, ReadTx, StorageError, Tx};
 
 use crate::clock::Clock;
 use crate::limits::{self, ServerLimit};
 use crate::logging::STRANGERS;
+use crate::notify::Notifications;
+use crate::notify::confirmation::{self, HOOK_LIMITS};
 use crate::store::StoreError;
 use crate::store::challenges::Proof;
 use crate::store::devices::{self, DeviceId, DeviceLimits, NewDevice, RegisterError};
+use crate::store::notifications::{self, Kept, NotificationLimits};
 use crate::store::wakes;
-use crate::tasks::Tasks;
 use crate::wake::Waker;
 
 pub use inbox::Inbox;
-
-/// How long the confirmation that a hook is set is of use, in seconds.
-const CONFIRMATION_SECONDS: u64 = 600;
-
-/// How long a confirmation that a hook did not take waits for its second attempt.
-const CONFIRMATION_PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// What serving hooks asks of the node.
 pub trait HookNode: Send + Sync + 'static {
@@ -76,22 +71,23 @@ pub struct Hooks {
     database: Database,
     node: Arc<dyn HookNode>,
     waker: Arc<Waker>,
+    notifications: Arc<Notifications>,
     limits: DeviceLimits,
+    hook_limits: NotificationLimits,
     clock: Arc<dyn Clock>,
-    tasks: Tasks,
 }
 
 impl Hooks {
-    /// Hooks are stored in `database` and woken through `waker`.
+    /// Hooks are stored in `database`, woken through `waker`, and told that they are hooks by `notifications`.
     pub fn new(
         database: Database,
         node: Arc<dyn HookNode>,
         waker: Arc<Waker>,
+        notifications: Arc<Notifications>,
         limits: DeviceLimits,
         clock: Arc<dyn Clock>,
-        tasks: Tasks,
     ) -> Self {
-        Self { database, node, waker, limits, clock, tasks }
+        Self { database, node, waker, notifications, limits, hook_limits: HOOK_LIMITS, clock }
     }
 
     /// Answers one message after the other: a client waits for its answer, and one that floods waits longest.
@@ -156,17 +152,26 @@ impl Hooks {
             has_channel: true,
             proof: Proof::Connection(self.clock.now_unix()),
         };
-        let (limits, waker, hook) = (self.limits, self.waker.clone(), target.clone());
+        let hook = NewHook { device: new, target, confirmation_id: self.fresh_id() };
+        let (waker, limits, hook_limits) = (self.waker.clone(), self.limits, self.hook_limits);
         let stored = self
             .database
             .submit("set_webhook", move |tx| {
-                Box::pin(async move { set(tx, &waker, new, &hook, &limits).await })
+                Box::pin(async move { set(tx, &waker, hook, &limits, &hook_limits).await })
             })
             .await;
         let (webhooks, unchanged) = stored.map_err(|error| match error {
             SetError::Register(RegisterError::TooManyForNode(_)) => {
                 limits::refused(ServerLimit::DevicesPerNode, Some(peer));
                 LspsRefusal::TooManyWebhooks
+            }
+            SetError::TooOften => {
+                limits::refused(ServerLimit::HooksPerNode, Some(peer));
+                LspsRefusal::TooOften
+            }
+            SetError::Full => {
+                limits::refused(ServerLimit::HooksUnconfirmed, Some(peer));
+                LspsRefusal::Unavailable
             }
             error => {
                 tracing::error!(error = &error as &dyn std::error::Error, "a webhook is not set");
@@ -176,26 +181,10 @@ impl Hooks {
         storage::crash_point!("webhook_stored");
         tracing::info!(target: STRANGERS, %peer, unchanged, "a webhook is set");
         if !unchanged {
-            self.confirm(peer, target);
+            self.notifications.nudge();
         }
         self.waker.nudge();
         Ok(LspsAnswer::Set { webhooks, webhooks_max: self.limits.per_node_max, unchanged })
-    }
-
-    /// bLIP-55: a hook that is new gets `webhook_registered`, so that its owner sees that it works. Sent once; what wakes the
-    /// phone is in the outbox.
-    fn confirm(&self, peer: PublicKey, target: PushTarget) {
-        let expires_at = self.clock.now_unix() + CONFIRMATION_SECONDS;
-        let Ok(push) = Push::new(REGISTERED, WakeId(self.fresh_id()), expires_at) else { return };
-        let waker = self.waker.clone();
-        self.tasks.spawn_waiting(async move {
-            let mut verdict = waker.push_target(&target, &push).await;
-            if let Verdict::RetryAfter(Some(pause), _) = verdict {
-                tokio::time::sleep(pause.min(CONFIRMATION_PAUSE_MAX)).await;
-                verdict = waker.push_target(&target, &push).await;
-            }
-            tracing::info!(target: STRANGERS, %peer, %verdict, "a webhook's confirmation was sent");
-        });
     }
 
     fn fresh_id(&self) -> [u8; 16] {
@@ -232,6 +221,13 @@ impl Hooks {
     }
 }
 
+/// A hook to store.
+struct NewHook {
+    device: NewDevice,
+    target: PushTarget,
+    confirmation_id: [u8; 16],
+}
+
 /// A hook that a client has.
 struct Hook {
     device_id: DeviceId,
@@ -258,6 +254,10 @@ enum SetError {
     Register(#[from] RegisterError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("the client sets hooks too often")]
+    TooOften,
+    #[error("too many hooks have not been told yet that they are hooks")]
+    Full,
 }
 
 impl From<StorageError> for SetError {
@@ -266,16 +266,17 @@ impl From<StorageError> for SetError {
     }
 }
 
-/// Stores a hook in place of the client's one of the same name. Answers how many it has then, and whether this very one
-/// was there before.
+/// Stores a hook in place of the client's one of the same name, and with it what it is told first. Answers how many the client has
+/// then, and whether this very one was there before.
 async fn set(
     tx: &mut Tx,
     waker: &Waker,
-    mut new: NewDevice,
-    target: &PushTarget,
+    hook: NewHook,
     limits: &DeviceLimits,
+    hook_limits: &NotificationLimits,
 ) -> Result<(u32, bool), SetError> {
-    let (app_name, url) = name_and_url(target).unwrap_or_default();
+    let NewHook { device: mut new, target, confirmation_id } = hook;
+    let (app_name, url) = name_and_url(&target).unwrap_or_default();
     let hooks = hooks_of(tx, waker, new.node_id).await?;
     let known = hooks.iter().find(|hook| hook.app_name == app_name);
     let unchanged = known.is_some_and(|hook| hook.url == url);
@@ -287,10 +288,20 @@ async fn set(
     // It may be there and not to be opened: then this mends it.
     if let Some(device_id) = devices::known_id(tx, new.node_id, &new.target).await? {
         new.device_id = device_id;
-        new.target = waker.tokens().seal_target(device_id, &new.node_id, target);
+        new.target = waker.tokens().seal_target(device_id, &new.node_id, &target);
     }
     devices::register(tx, &new, limits).await?;
-    wakes::rearm(tx, new.node_id, new.proof.now_unix()).await?;
+    let now_unix = new.proof.now_unix();
+    wakes::rearm(tx, new.node_id, now_unix).await?;
+    if !unchanged {
+        let confirmation =
+            confirmation::of_hook(waker.tokens(), confirmation_id, new.node_id, new.device_id, now_unix);
+        match notifications::keep(tx, &confirmation, hook_limits).await? {
+            Kept::New | Kept::Known => {}
+            Kept::TooManyForToken => return Err(SetError::TooOften),
+            Kept::Full => return Err(SetError::Full),
+        }
+    }
     let webhooks = hooks.len() + usize::from(known.is_none());
     Ok((u32::try_from(webhooks).unwrap_or(u32::MAX), unchanged))
 }

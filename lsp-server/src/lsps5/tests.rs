@@ -1,12 +1,15 @@
+mod confirmed;
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::future::{BoxFuture, FutureExt};
-use notifier::{Ambient, Lsps5Gateway, PushGateway, TargetError, UrlClient, UrlClientConfig};
+use notifier::{Ambient, Lsps5Gateway, Push, PushGateway, TargetError, UrlClient, UrlClientConfig, Verdict};
 use protocol::wake::WakeReason;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::config::NotifyConfig;
 use crate::store::wakes::NewWake;
 use crate::testing::{FakeNode, START, TestClock, TestDatabase, new_device_for, public, token_keys};
 
@@ -46,28 +49,29 @@ impl NotifyingNode for Signer {
 struct Lsp {
     store: TestDatabase,
     node: Arc<Lightning>,
+    clock: Arc<TestClock>,
+    notifications: Arc<Notifications>,
     hooks: Hooks,
 }
 
 impl Lsp {
     async fn new(allow_private_addresses: bool) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let store = TestDatabase::new().await;
         let urls = UrlClient::new(&UrlClientConfig { allow_private_addresses, ..UrlClientConfig::default() })
             .unwrap();
         let gateway = Lsps5Gateway::new(urls, Ambient::new(|| START, || [7; 32]), Arc::new(Signer));
+        Self::on(TestDatabase::new().await, Arc::new(gateway))
+    }
+
+    fn on(store: TestDatabase, gateway: Arc<dyn PushGateway>) -> Self {
         let (database, clock) = (store.database.clone(), TestClock::new());
-        let waker = Waker::new(
-            database.clone(),
-            FakeNode::new(),
-            vec![Arc::new(gateway)],
-            token_keys(),
-            clock.clone(),
-        );
+        let waker = Waker::new(database.clone(), FakeNode::new(), vec![gateway], token_keys(), clock.clone());
+        let notifications =
+            Notifications::new(database.clone(), waker.clone(), NotifyConfig::default(), 7, clock.clone());
         let node = Arc::new(Lightning::default());
         let limits = DeviceLimits { per_node_max: 2, ..DeviceLimits::default() };
-        let hooks = Hooks::new(database, node.clone(), waker, limits, clock, Tasks::default());
-        Self { store, node, hooks }
+        let hooks = Hooks::new(database, node.clone(), waker, notifications.clone(), limits, clock.clone());
+        Self { store, node, clock, notifications, hooks }
     }
 
     /// The answer to a request of `peer`.

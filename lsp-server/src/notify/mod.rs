@@ -3,7 +3,10 @@
 //! Off unless `[notify]` says otherwise, and then only for who knows its secret. What is taken is on disk before it is
 //! acknowledged, and leaves through the same gateways, lanes and alarms as the server's own wakes, until the provider has taken
 //! it, refuses it, or its time is over.
+//!
+//! What a new webhook over Lightning is told goes the same way: see [`confirmation`].
 
+pub mod confirmation;
 mod error;
 mod rate;
 mod replies;
@@ -19,8 +22,7 @@ use std::time::Duration;
 use bitcoin::hashes::cmp::fixed_time_eq;
 use bitcoin::hashes::{Hash, sha256};
 use futures::StreamExt;
-use futures::future::{BoxFuture, FutureExt};
-use futures::stream::FuturesUnordered;
+use futures::future::FutureExt;
 use notifier::{GatewayKind, Notification, Push, PushTarget, TargetError, Verdict, WakeId};
 use serde_json::Value;
 use storage::{Database, StorageError};
@@ -31,8 +33,9 @@ use crate::config::NotifyConfig;
 use crate::limits::{self, ServerLimit};
 use crate::metrics::names;
 use crate::store::StoreError;
+use crate::store::devices;
 use crate::store::notifications::{self, ClaimedNotification, Kept, NewNotification, NotificationLimits};
-use crate::wake::Waker;
+use crate::wake::{InFlight, Waker, meanwhile};
 
 pub use error::NotifyError;
 use rate::Rate;
@@ -195,6 +198,11 @@ impl Notifications {
         Ok((Cow::Owned(template::with_reply_url(body, url)), Some(reply)))
     }
 
+    /// One was kept by somebody else's transaction, which is queued or committed: look at once.
+    pub fn nudge(&self) {
+        self.nudged.notify_one();
+    }
+
     /// A phone's answer. False if nobody waits for it, or not any more.
     pub fn answer(&self, id: ReplyId, text: String) -> bool {
         self.replies.answer(id, text)
@@ -228,7 +236,7 @@ impl Notifications {
                 "notifications of the last process are not taken over"
             );
         }
-        let mut in_flight: FuturesUnordered<BoxFuture<'_, ()>> = FuturesUnordered::new();
+        let mut in_flight = InFlight::new();
         loop {
             self.database.out_of_trouble().await;
             let pause = match self.round(&mut in_flight).await {
@@ -274,16 +282,15 @@ impl Notifications {
     /// # Errors
     /// When the database fails.
     pub async fn dispatch(&self) -> Result<(), StoreError> {
-        let mut in_flight = FuturesUnordered::new();
+        let mut in_flight = InFlight::new();
         let outcome = self.round(&mut in_flight).await;
         while in_flight.next().await.is_some() {}
         outcome.map(drop)
     }
 
-    async fn round<'a>(
-        &'a self,
-        in_flight: &mut FuturesUnordered<BoxFuture<'a, ()>>,
-    ) -> Result<Duration, StoreError> {
+    /// Claims all that is due, or as much as may be under way, and says when to look again. Pushes go on meanwhile: one that had begun to
+    /// read, and was left alone with its connection, could keep the claim from getting one.
+    async fn round<'a>(&'a self, in_flight: &mut InFlight<'a>) -> Result<Duration, StoreError> {
         let now_unix = self.clock.now_unix();
         if now_unix.saturating_sub(self.tidied_at_unix.load(Ordering::Relaxed)) >= TIDY_SECONDS {
             let before_unix = now_unix.saturating_sub(self.kept_days * DAY_SECONDS);
@@ -291,7 +298,7 @@ impl Notifications {
                 self.database
                     .submit("tidy_notifications", move |tx| Box::pin(notifications::tidy(tx, before_unix)))
             };
-            while tidy().await? {}
+            while meanwhile(in_flight, tidy()).await? {}
             self.tidied_at_unix.store(now_unix, Ordering::Relaxed);
         }
         loop {
@@ -300,12 +307,10 @@ impl Notifications {
             if in_flight.len() + CLAIMED_MAX as usize > IN_FLIGHT_MAX {
                 return Ok(RESCAN_INTERVAL_MIN);
             }
-            let claimed = self
-                .database
-                .submit("claim_notifications", move |tx| {
-                    Box::pin(async move { notifications::claim(tx, now_unix, CLAIMED_MAX, &full).await })
-                })
-                .await?;
+            let claim = self.database.submit("claim_notifications", move |tx| {
+                Box::pin(async move { notifications::claim(tx, now_unix, CLAIMED_MAX, &full).await })
+            });
+            let claimed = meanwhile(in_flight, claim).await?;
             if claimed.is_empty() {
                 break;
             }
@@ -313,15 +318,18 @@ impl Notifications {
         }
         let next = self
             .database
-            .read::<_, StorageError, _>("next_notification", |tx| Box::pin(notifications::next_due(tx)))
-            .await?;
+            .read::<_, StorageError, _>("next_notification", |tx| Box::pin(notifications::next_due(tx)));
+        let next = meanwhile(in_flight, next).await?;
         let until_next = next.map(|due_at| Duration::from_secs(due_at.saturating_sub(self.clock.now_unix())));
         Ok(until_next.unwrap_or(RESCAN_INTERVAL).clamp(RESCAN_INTERVAL_MIN, RESCAN_INTERVAL))
     }
 
     async fn push(&self, claimed: ClaimedNotification) {
         let started = self.clock.elapsed();
-        let verdict = self.verdict(&claimed).await;
+        let (verdict, gone) = match claimed.kind {
+            GatewayKind::Lsps5 => self.confirm(&claimed).await,
+            _ => (self.verdict(&claimed).await, None),
+        };
         let elapsed = self.clock.elapsed().saturating_sub(started);
         let answered_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
         let labels = [("platform", claimed.kind.as_str()), ("verdict", verdict.as_str())];
@@ -333,7 +341,12 @@ impl Notifications {
             again = next_at.is_some(), "a notification was pushed"
         );
         let finished = self.database.submit("finish_notification", move |tx| {
-            Box::pin(async move { notifications::finish(tx, &claimed, &verdict, answered_ms, next_at).await })
+            Box::pin(async move {
+                if let Some(hook) = gone {
+                    devices::forget_dead(tx, &hook).await?;
+                }
+                notifications::finish(tx, &claimed, &verdict, answered_ms, next_at).await
+            })
         });
         if let Err(error) = finished.await {
             tracing::error!(error = &error as &dyn std::error::Error, "what came of a push is not recorded");

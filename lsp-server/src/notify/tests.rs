@@ -2,6 +2,7 @@ mod outbox;
 
 use std::sync::Mutex;
 
+use futures::future::BoxFuture;
 use notifier::PushGateway;
 use serde_json::{Value, json};
 

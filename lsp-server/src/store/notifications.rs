@@ -1,4 +1,5 @@
-//! Notifications that other services ask for: their outbox, and the ledger of what came of them.
+//! Notifications that are no wakes: their outbox, and the ledger of what came of them. Other services ask for them, and a webhook that
+//! was set over Lightning is told by one that it works.
 
 #[cfg(test)]
 mod tests;
@@ -21,15 +22,15 @@ const TIDIED_MAX: u32 = 500;
 
 const HOUR_SECONDS: u64 = 3_600;
 
-/// The gateways that notifications go through.
-const KINDS: [GatewayKind; 2] = [GatewayKind::Apns, GatewayKind::Fcm];
+/// The gateways that notifications go through: [`GatewayKind::Lsps5`] those to new webhooks, the others those of other services.
+const KINDS: [GatewayKind; 3] = [GatewayKind::Lsps5, GatewayKind::Apns, GatewayKind::Fcm];
 
 /// How much is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotificationLimits {
     /// For one phone in an hour.
     pub per_token_per_hour_max: u32,
-    /// That wait for their push at once.
+    /// That wait for their push at once: those to webhooks apart from those that other services ask for.
     pub open_max: u32,
 }
 
@@ -93,7 +94,10 @@ pub async fn keep(
         return Ok(Kept::TooManyForToken);
     }
     let open = tx
-        .fetch_one("SELECT COUNT(*) AS waiting FROM notification WHERE state = 'open'", &[])
+        .fetch_one(
+            "SELECT COUNT(*) AS waiting FROM notification WHERE state = 'open' AND (platform = 'lsps5') = ($1 = 'lsps5')",
+            &[new.kind.as_str().into()],
+        )
         .await?
         .get_u64("waiting")?;
     if open >= u64::from(limits.open_max) {

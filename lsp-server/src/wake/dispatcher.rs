@@ -47,7 +47,7 @@ const DAY_SECONDS: u64 = 24 * 3_600;
 const ERROR_PAUSE: Duration = Duration::from_secs(1);
 
 /// Pushes under way, each with its record.
-pub(super) type InFlight<'a> = FuturesUnordered<BoxFuture<'a, ()>>;
+pub(crate) type InFlight<'a> = FuturesUnordered<BoxFuture<'a, ()>>;
 
 impl Waker {
     /// Dispatches until the database is closed.
@@ -294,7 +294,7 @@ impl Waker {
 }
 
 /// Does something while pushes go on: none waits for what has nothing to do with it.
-async fn meanwhile<T>(in_flight: &mut InFlight<'_>, work: impl Future<Output = T>) -> T {
+pub(crate) async fn meanwhile<T>(in_flight: &mut InFlight<'_>, work: impl Future<Output = T>) -> T {
     let mut work = std::pin::pin!(work);
     loop {
         tokio::select! {

@@ -27,6 +27,7 @@ use crate::tokens::{OpenError, TokenKeys};
 use lanes::{Alarms, Lanes};
 
 pub use crate::store::wakes::WakeLimits;
+pub(crate) use dispatcher::{InFlight, meanwhile};
 pub use gateways::gateways;
 
 /// Pushes through one gateway that are under way at once, unless a setting says otherwise.

@@ -60,6 +60,8 @@ pub enum LspsRefusal {
     UnusableUrl,
     /// LSPS5 503: the client has all the hooks it may have.
     TooManyWebhooks,
+    /// LSPS5 1002: the client sets hooks too often.
+    TooOften,
     /// LSPS5 1003: only clients with a channel have hooks.
     NoChannel,
     /// LSPS5 1010: there is no such hook.
@@ -198,6 +200,7 @@ impl LspsRefusal {
         match self {
             Self::UnusableUrl => LSPS5ProtocolError::UrlParse,
             Self::TooManyWebhooks => LSPS5ProtocolError::TooManyWebhooks,
+            Self::TooOften => LSPS5ProtocolError::SlowDownError,
             Self::NoChannel => LSPS5ProtocolError::NoPriorActivityError,
             Self::NoSuchWebhook => LSPS5ProtocolError::AppNameNotFound,
             Self::Unavailable => LSPS5ProtocolError::UnknownError,

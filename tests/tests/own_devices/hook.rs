@@ -31,6 +31,7 @@ struct Desk {
     stock: LSPS5Validator,
     /// It takes no other form of the timestamp than bLIP-55's.
     to_the_letter: AtomicBool,
+    closed: AtomicBool,
     taken: Mutex<Vec<Notification>>,
     refused: Mutex<Vec<String>>,
 }
@@ -58,6 +59,7 @@ impl Hook {
             ours: HookNotifications::new(lsp),
             stock: LSPS5Validator::new(),
             to_the_letter: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
             taken: Mutex::default(),
             refused: Mutex::default(),
         });
@@ -81,6 +83,16 @@ impl Hook {
         self.desk.to_the_letter.store(true, Ordering::Relaxed);
     }
 
+    /// From now on it takes nothing, and says that it could later.
+    pub(super) fn close(&self) {
+        self.desk.closed.store(true, Ordering::Relaxed);
+    }
+
+    /// It takes notifications again.
+    pub(super) fn open(&self) {
+        self.desk.closed.store(false, Ordering::Relaxed);
+    }
+
     /// Everything that it took.
     pub(super) fn taken(&self) -> Vec<Notification> {
         lock(&self.desk.taken).clone()
@@ -98,6 +110,19 @@ impl Hook {
             Ok(match taken.get(count - 1) {
                 Some(notification) => Seen::Done(notification.clone()),
                 None => Seen::NotYet(format!("{taken:?}, refused: {:?}", self.refused())),
+            })
+        })
+        .await
+    }
+
+    /// Waits until something was refused for this reason.
+    pub(super) async fn wait_for_refusal(&self, why: &str) -> Result<(), Failure> {
+        wait_until(&format!("a refusal: {why}"), PAYMENT_TIMEOUT, async || {
+            let refused = self.refused();
+            Ok(if refused.iter().any(|found| found == why) {
+                Seen::Done(())
+            } else {
+                Seen::NotYet(format!("{refused:?}"))
             })
         })
         .await
@@ -137,6 +162,9 @@ impl Desk {
     fn check(&self, request: &Request) -> Result<Notification, (u16, String)> {
         if request.method != "POST" || request.path != PATH {
             return Err((404, format!("{} {}", request.method, request.path)));
+        }
+        if self.closed.load(Ordering::Relaxed) {
+            return Err((503, "closed".to_owned()));
         }
         let timestamp = request.header("x-lsps5-timestamp").to_owned();
         let signature = request.header("x-lsps5-signature").to_owned();

@@ -1,11 +1,14 @@
 //! Webhooks that a wallet sets over Lightning, on real processes, with `lightning-liquidity`'s client and an HTTPS server.
 
 use node::HookReason;
+use protocol::api::admin::NotificationView;
 use serde_json::{Value, json};
 use tests::attempt::Program;
 use tests::failure::{Failure, TestResult};
+use tests::lsp::Lsp;
 use tests::phone::Phone;
-use tests::stage::{Setup, Stage};
+use tests::stage::{PAYMENT_TIMEOUT, Setup, Stage};
+use tests::wait::{Seen, wait_until};
 
 use super::hook::{Hook, Notification, is_to_the_letter};
 use super::refused;
@@ -32,6 +35,19 @@ async fn names(phone: &Phone) -> Result<Value, Failure> {
     Ok(phone.ask(&["webhooks", "list"]).await?["webhooks"].clone())
 }
 
+/// Waits until so many hooks were told that they are hooks, and it is on record.
+async fn until_told(lsp: &Lsp, count: usize) -> Result<(), Failure> {
+    wait_until(&format!("{count} hooks to be told"), PAYMENT_TIMEOUT, async || {
+        let kept: Vec<NotificationView> = lsp.ask(&["notifications"]).await?;
+        let is_told = |view: &NotificationView| {
+            (&*view.template, &*view.platform, &*view.state) == ("webhook_registered", "lsps5", "accepted")
+        };
+        let is_over = kept.len() == count && kept.iter().all(is_told);
+        Ok(if is_over { Seen::Done(()) } else { Seen::NotYet(format!("{kept:?}")) })
+    })
+    .await
+}
+
 /// The hook has rung: the phone's wallet wakes, and is paid.
 async fn wake_and_be_paid(phone: &Phone) -> Result<(), Failure> {
     let run = phone.follow(&["wake"], |_| ()).await?;
@@ -51,10 +67,13 @@ async fn a_phone_is_woken_through_a_hook_that_it_set_over_lightning() -> TestRes
     stage.payees_lsp_mut().start().await?;
     assert_eq!(names(&stage.payee).await?, json!(["my app"]));
     assert_eq!(names(&stage.payer).await?, json!([]), "another phone's is none of its");
-    // The first notification says that the hook works. It goes once, and the kill may have been first.
+    // The first notification says that the hook works: once, and once more if the kill cut its record off.
+    assert_eq!(hook.wait_for(1).await?.reason, HookReason::Registered);
+    until_told(stage.payees_lsp(), 1).await?;
     let came = hook.taken().len();
     stage.payee.ask(&["webhooks", "set", "my app", &format!("{}?moved", hook.url())]).await?;
     assert_eq!(hook.wait_for(came + 1).await?.reason, HookReason::Registered);
+    until_told(stage.payees_lsp(), 2).await?;
 
     // A payment that is held for it: its payer's message wakes it.
     let came = hook.taken().len();
@@ -165,6 +184,37 @@ async fn hooks_have_bounds_and_lead_to_no_private_address() -> TestResult {
         refused(&set(url).await?, "LSPS5 error 501");
     }
     assert_eq!(names(&stage.payee).await?.as_array().map(Vec::len), Some(3), "nothing else was lost");
+    stage.finish().await?;
+    Ok(())
+}
+
+/// The process dies as soon as the hook is on disk; another time while the hook's server is away.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_hook_is_told_so_whenever_the_lsp_dies() -> TestResult {
+    let mut stage = Stage::new(Setup::lsps(1)).await?;
+    let hook = with_hook(&mut stage).await?;
+    let program = Program::wallet(stage.payee.wallet().data_dir());
+    let url = hook.url();
+    let (_, died) = stage
+        .payees_lsp_mut()
+        .with_crash("webhook_stored", async |_| program.attempt(&["webhooks", "set", "one", &url]).await)
+        .await?;
+    assert!(died);
+    assert_eq!(hook.wait_for(1).await?.reason, HookReason::Registered);
+    assert_eq!(names(&stage.payee).await?, json!(["one"]));
+    until_told(stage.payees_lsp(), 1).await?;
+    let came = hook.taken().len();
+
+    hook.close();
+    stage.payee.ask(&["webhooks", "set", "two", &format!("{url}?two")]).await?;
+    hook.wait_for_refusal("closed").await?;
+    stage.payees_lsp_mut().kill().await;
+    assert_eq!(hook.taken().len(), came);
+    hook.open();
+    stage.payees_lsp_mut().start().await?;
+    assert_eq!(hook.wait_for(came + 1).await?.reason, HookReason::Registered);
+    until_told(stage.payees_lsp(), 2).await?;
+    assert!(!stage.payees_lsp().log().contains("/hook/"), "a hook's URL is in the log");
     stage.finish().await?;
     Ok(())
 }
