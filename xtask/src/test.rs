@@ -16,7 +16,8 @@ use crate::steps::{Steps, print_progress};
 ///
 /// Runs `cargo xtask check`, gets a bitcoind (BITCOIND_EXE, else PATH, else on Debian a download into the user's
 /// cache), starts a Postgres of its own if `initdb` and `postgres` are installed (LIGHTNING_ROD_POSTGRES_URL names another),
-/// builds the programs, and runs `cargo test --workspace`, the unit tests once more on Postgres, then the tests of tests/interop.
+/// builds the programs, and runs `cargo test --workspace`, the unit tests and those of webhooks over Lightning once more on Postgres, then
+/// the tests of tests/interop.
 /// The simulator's worlds run beside the other tests, at the lowest priority: they need the processor, the others mostly wait.
 /// A failed check does not keep the tests from running; the command fails if anything failed, a Postgres that is installed and
 /// does not start included.
@@ -63,12 +64,15 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
             process::run_reading(with_environment(&mut test, &exe, postgres.url()), |line| counts.read(line))
         });
         if arguments.ask_for_all() && postgres.is_there() {
-            steps.run("test on Postgres", || {
-                let mut command = on_postgres();
-                process::run_reading(with_environment(&mut command, &exe, postgres.url()), |line| {
-                    counts.read(line)
-                })
-            });
+            for (step, mut command) in
+                [("test on Postgres", on_postgres()), ("test webhooks on Postgres", webhooks_on_postgres())]
+            {
+                steps.run(step, || {
+                    process::run_reading(with_environment(&mut command, &exe, postgres.url()), |line| {
+                        counts.read(line)
+                    })
+                });
+            }
         }
         if let Some(worlds) = worlds {
             steps.run("test simulated worlds", || worlds.finish(|line| counts.read(line)));
@@ -105,6 +109,14 @@ fn on_postgres() -> Command {
     // `--workspace`: the features that everything else was built with.
     let mut command = cargo();
     command.args(["test", "--workspace", "--lib", "--no-fail-fast", "--", "--skip", "on_both"]);
+    command.env(postgres::USUAL_VAR, "postgres");
+    command
+}
+
+/// Webhooks that phones set over Lightning, on real processes with their databases there.
+fn webhooks_on_postgres() -> Command {
+    let mut command = cargo();
+    command.args(["test", "--workspace", "--test", "own_devices", "--no-fail-fast", "--", "lsps5"]);
     command.env(postgres::USUAL_VAR, "postgres");
     command
 }
