@@ -1,5 +1,7 @@
 //! What `fuzz/` runs on a bitcoind's answers, and the replay of its corpus.
 
+pub use crate::lsps::fuzz::{hook_notification, lsps_message};
+
 use bitcoin::{Block, BlockHash, Transaction, Txid};
 use lightning_block_sync::BlockHeaderData;
 use lightning_block_sync::http::JsonResponse;
@@ -28,4 +30,6 @@ mod replay;
 #[test]
 fn the_corpus_finds_nothing() {
     replay::corpus("bitcoind_answer", bitcoind_answer);
+    replay::corpus("hook_notification", hook_notification);
+    replay::corpus("lsps_message", lsps_message);
 }

@@ -2,8 +2,8 @@
 
 use lightning_liquidity::lsps0::ser::{LSPSMessage, LSPSRequestId, LSPSResponseError};
 use lightning_liquidity::lsps5::msgs::{
-    LSPS5AppName, LSPS5Message, LSPS5ProtocolError, LSPS5Response, LSPS5WebhookUrl, ListWebhooksResponse,
-    RemoveWebhookResponse, SetWebhookResponse,
+    LSPS5AppName, LSPS5Error, LSPS5Message, LSPS5ProtocolError, LSPS5Response, LSPS5WebhookUrl,
+    ListWebhooksResponse, RemoveWebhookResponse, SetWebhookResponse,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -144,7 +144,8 @@ impl LspsRequest {
             "lsps5.set_webhook" => match serde_json::from_value::<SetWebhook>(envelope.params) {
                 Ok(SetWebhook { app_name, webhook }) => {
                     let checked = LSPS5AppName::new(app_name.clone())
-                        .and_then(|_| LSPS5WebhookUrl::new(webhook.clone()));
+                        .and_then(|_| LSPS5WebhookUrl::new(webhook.clone()))
+                        .and_then(|_| has_no_space(&webhook));
                     if let Err(error) = checked {
                         let error = LSPSResponseError::from(error);
                         return refused(error.code, &error.message);
@@ -209,6 +210,14 @@ impl LspsRefusal {
     }
 }
 
+/// `lightning-liquidity` lets spaces pass. A hook is stored as its name and its URL with one between them.
+fn has_no_space(url: &str) -> Result<(), LSPS5Error> {
+    match url.contains(char::is_whitespace) {
+        true => Err(LSPS5ProtocolError::UrlParse.into()),
+        false => Ok(()),
+    }
+}
+
 fn failure(id: &Value, code: i32, message: &str) -> String {
     json!({ "jsonrpc": "2.0", "id": id, "error": { "code": code, "message": message } }).to_string()
 }
@@ -248,6 +257,9 @@ mod tests {
         assert!(LspsRequest::read(&set("app", &of_length(1_024))).is_ok());
         assert_eq!(code(&set("app", "http://push.wallet.com/")), Some(502));
         assert_eq!(code(&set("app", "nothing")), Some(501));
+        for url in ["https://a.com/ https://b.com/", " https://a.com/", "https://a.com/\n"] {
+            assert_eq!(code(&set("app", url)), Some(501), "{url}");
+        }
     }
 
     #[test]

@@ -7,6 +7,8 @@
 
 mod call;
 mod client;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod notification;
 
 use std::sync::{Arc, Mutex, PoisonError};

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 /// How far the LSP's clock and ours may be apart, and how long a notification may be under way, in seconds.
-const AGE_SECONDS_MAX: u64 = 600;
+pub(super) const AGE_SECONDS_MAX: u64 = 600;
 
 /// Notifications of the last minutes that are remembered.
 const SEEN_MAX: usize = 10_000;
@@ -128,7 +128,7 @@ impl HookNotifications {
 }
 
 /// bLIP-55, "Webhook Call".
-fn signed_text(timestamp: &str, body: &str) -> String {
+pub(super) fn signed_text(timestamp: &str, body: &str) -> String {
     format!("LSPS5: DO NOT SIGN THIS MESSAGE MANUALLY: LSP: At {timestamp} I notify {body}")
 }
 
