@@ -73,7 +73,7 @@ async fn damage_others(connection: &mut SqliteConnection) -> Result<Vec<(&'stati
         for sql in [
             format!(
                 "INSERT INTO hold SELECT {id}, {OTHER_PAYER}, randomblob(32), requested_deadline, deadline, 'waiting', NULL, \
-                 created_at, updated_at FROM hold WHERE id = 1"
+                 created_at, updated_at, NULL FROM hold WHERE id = 1"
             ),
             format!("INSERT INTO hold_hash VALUES ({id}, 0, randomblob(32))"),
             format!(

@@ -70,6 +70,9 @@ impl Payments {
             None if self.may_be_of_a_damaged_hold(&htlc, blind) => {
                 self.leave_alone(&htlc, "a payment hash of its payer's hold cannot be read");
             }
+            None if self.is_of_a_forgotten_hold(&htlc, &rows) => {
+                self.leave_alone(&htlc, "its payer's hold was granted, and is not in the database any more");
+            }
             None => self.let_go(htlc),
         }
         Ok(())
@@ -107,9 +110,18 @@ impl Payments {
     /// them: this HTLC's, maybe.
     fn may_be_of_a_damaged_hold(&self, htlc: &InterceptedHtlc, mut blind: Vec<Blind>) -> bool {
         blind.extend(lock(&self.blind).iter());
+        self.is_of_any(htlc, &blind)
+    }
+
+    /// Whether its payer has a live hold with its payment hash that the database does not know any more.
+    fn is_of_a_forgotten_hold(&self, htlc: &InterceptedHtlc, found: &[HoldRow]) -> bool {
+        self.is_of_any(htlc, &self.promised.forgotten(htlc.payment_hash, found))
+    }
+
+    fn is_of_any(&self, htlc: &InterceptedHtlc, holds: &[Blind]) -> bool {
         let height = self.node.height();
-        let is_for_it = |blind: &Blind| height < blind.deadline.plus(LATE_PART_BLOCKS);
-        blind.iter().any(|blind| is_for_it(blind) && self.on_channel_of(blind.payer, htlc).is_some())
+        let is_for_it = |hold: &Blind| height < hold.deadline.plus(LATE_PART_BLOCKS);
+        holds.iter().any(|hold| is_for_it(hold) && self.on_channel_of(hold.payer, htlc).is_some())
     }
 
     /// LDK's event names no source: the HTLC is the payer's if one of its channels has it.

@@ -14,6 +14,7 @@ mod limits;
 mod node;
 mod payee;
 mod pending;
+mod promised;
 mod reconcile;
 mod requests;
 mod routes;
@@ -47,6 +48,7 @@ use closes::Closes;
 use differences::{Differences, Suspicions};
 pub use limits::PaymentLimits;
 pub use node::PaymentNode;
+use promised::Promised;
 use routes::Routes;
 use step::Select;
 
@@ -88,6 +90,8 @@ pub struct Payments {
     needless_wakes: Mutex<Suspicions<WakeKey>>,
     /// Payers with a live hold of which a payment hash is lost.
     blind: Mutex<Vec<Blind>>,
+    /// The hashes of live holds, whatever became of their rows.
+    promised: Promised,
     rescan: Notify,
 }
 
@@ -130,6 +134,7 @@ impl Payments {
             lacking_wakes: Mutex::default(),
             needless_wakes: Mutex::default(),
             blind: Mutex::default(),
+            promised: Promised::default(),
             rescan: Notify::new(),
         })
     }

@@ -135,6 +135,7 @@ impl Payments {
     /// Answers how many holds are live, and how many unresolved HTLCs of phones LDK lists.
     async fn full_pass(self: &Arc<Self>) -> Result<(usize, usize), StoreError> {
         let height = self.node.cautious_height();
+        self.promised.begin_look();
         let (loaded, open) = self
             .db
             .read("holds_live", |tx| {
@@ -145,6 +146,7 @@ impl Payments {
                 })
             })
             .await?;
+        self.promised.looked(&loaded.rows);
         self.note_unreadable(&loaded);
         let look = self.look_at(&loaded.rows, height);
         lock(&self.missing).retain(|id, _| look.parts.contains(id));

@@ -108,7 +108,11 @@ impl Payments {
         Ok(known.and_then(|known| repeated(&known, &block.payment_hashes, block.deadline)))
     }
 
-    async fn store_block(&self, block: &PaymentBlock, granted: BlockHeight) -> Result<Grant, StoreError> {
+    pub(super) async fn store_block(
+        &self,
+        block: &PaymentBlock,
+        granted: BlockHeight,
+    ) -> Result<Grant, StoreError> {
         let terms = HoldTerms {
             payer: block.payer,
             pid_hash: block.pid_hash,
@@ -117,12 +121,17 @@ impl Payments {
         };
         let requested = block.deadline;
         let now_unix = self.clock.now_unix();
-        let limits = self.limits.clone();
-        self.db
+        let (limits, promised) = (self.limits.clone(), terms.clone());
+        let grant = self
+            .db
             .submit("block", move |tx| {
                 Box::pin(async move { grant_in(tx, &limits, &terms, requested, now_unix).await })
             })
-            .await
+            .await?;
+        if grant.is_ok() {
+            self.promised.grant(&promised);
+        }
+        Ok(grant)
     }
 
     /// For the payer's eyes, where the reason alone says little.

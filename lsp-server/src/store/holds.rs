@@ -1,8 +1,9 @@
 //! Holds and their payment hashes.
 
+use bitcoin::hashes::{Hash, HashEngine, sha256};
 use bitcoin::secp256k1::PublicKey;
 use lightning_types::payment::PaymentHash;
-use protocol::hold::{FailCause, Hold, HoldStateTag, HoldTerms, Part};
+use protocol::hold::{FailCause, Hold, HoldStateTag, HoldTerms, Part, RowError};
 use protocol::ids::PidHash;
 use protocol::units::BlockHeight;
 use storage::{ReadTx, Row, StorageError, Tx, values};
@@ -49,7 +50,8 @@ pub struct PayerUsage {
 macro_rules! select_hold {
     ($rest:literal) => {
         concat!(
-            "SELECT id, payer, pid_hash, requested_deadline, deadline, state, cause, created_at, updated_at FROM hold ",
+            "SELECT id, payer, pid_hash, requested_deadline, deadline, state, cause, created_at, updated_at, hashes_digest \
+             FROM hold ",
             $rest
         )
     };
@@ -73,8 +75,8 @@ pub async fn insert(
     let hold = Hold::new(terms.clone());
     let row = tx
         .fetch_one(
-            "INSERT INTO hold (payer, pid_hash, requested_deadline, deadline, state, cause, created_at, updated_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $7) RETURNING id",
+            "INSERT INTO hold (payer, pid_hash, requested_deadline, deadline, state, cause, created_at, updated_at, \
+             hashes_digest) VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8) RETURNING id",
             &[
                 terms.payer.serialize().into(),
                 terms.pid_hash.0.into(),
@@ -83,6 +85,7 @@ pub async fn insert(
                 hold.state_name().into(),
                 None::<&str>.into(),
                 now_unix.try_into()?,
+                digest(&terms.payment_hashes).into(),
             ],
         )
         .await?;
@@ -330,6 +333,15 @@ fn payment_hash(row: &Row) -> Result<PaymentHash, StorageError> {
     row.get_array("payment_hash").map(PaymentHash)
 }
 
+/// What a hold's row says of the rows of its hashes: one that is lost or changed is noticed.
+fn digest(payment_hashes: &[PaymentHash]) -> [u8; 32] {
+    let mut engine = sha256::Hash::engine();
+    for payment_hash in payment_hashes {
+        engine.input(&payment_hash.0);
+    }
+    sha256::Hash::from_engine(engine).to_byte_array()
+}
+
 fn assemble(row: &Row, payment_hashes: Vec<PaymentHash>, parts: Vec<Part>) -> Result<HoldRow, StoreError> {
     let column = |column| StoreError::Column { table: "hold", column };
     let hold_id = row.get_i64("id")?;
@@ -339,6 +351,10 @@ fn assemble(row: &Row, payment_hashes: Vec<PaymentHash>, parts: Vec<Part>) -> Re
         payment_hashes,
         deadline: BlockHeight(row.get_u32("deadline")?),
     };
+    // A hold of a version that wrote none has none.
+    if row.opt_array("hashes_digest")?.is_some_and(|known| known != digest(&terms.payment_hashes)) {
+        return Err(StoreError::Hold { hold_id, source: RowError::OtherHashes });
+    }
     let tag: HoldStateTag = row.get_text("state")?.parse().map_err(|_| column("state"))?;
     let cause: Option<FailCause> =
         row.opt_text("cause")?.map(|cause| cause.parse()).transpose().map_err(|_| column("cause"))?;

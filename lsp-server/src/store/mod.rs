@@ -29,6 +29,7 @@ pub const MIGRATIONS: MigrationSet = storage::migration_set!("server":
     "0010_sealed_tokens",
     "0011_notifications",
     "0012_indexes",
+    "0013_hold_digest",
 );
 
 /// A row that does not make sense. Fail closed: act on none of it.

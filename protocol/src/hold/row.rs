@@ -53,6 +53,9 @@ pub enum RowError {
     /// A hold names at least one hash.
     #[error("a hold without payment hashes")]
     NoHashes,
+    /// The hashes are not those that the hold was granted with.
+    #[error("a hold with other payment hashes than it was granted with")]
+    OtherHashes,
     /// A part pays a hash that its hold does not name.
     #[error("a part pays {0}, which its hold does not name")]
     ForeignPart(PaymentHash),

@@ -2,7 +2,7 @@
 
 use ::node::{InterceptedHtlc, PendingState};
 use lightning::util::message_signing;
-use protocol::wire::PaymentStatus;
+use protocol::wire::{PaymentBlock, PaymentStatus};
 use storage::testing::Scratch;
 
 use super::driving::driver_of;
@@ -104,6 +104,53 @@ async fn what_may_be_under_a_hold_that_cannot_be_read_is_not_forwarded() {
         );
         assert!(is_forwarded(&payments, &node, intercepted(13, 3)).await, "nobody else is harmed: {sql}");
         db.database.close().await;
+    }
+}
+
+/// What is lost leaves no trace in the database, or none that an HTLC's own look could find.
+const LOST: [&str; 2] = [
+    "DELETE FROM hold_hash WHERE hold_id = 1 AND position = 0",
+    "UPDATE hold_hash SET payment_hash = x'7777777777777777777777777777777777777777777777777777777777777777' \
+     WHERE hold_id = 1 AND position = 0",
+];
+
+async fn grant_hashes(payments: &Payments, payer: u8, hashes: &[u8]) {
+    let payment_hashes = hashes.iter().map(|hash| PaymentHash([*hash; 32])).collect();
+    let sign = |text: &[u8]| Ok(message_signing::sign(text, &secret(payer)));
+    let pid_hash = PidHash([payer; 32]);
+    let block =
+        PaymentBlock::sign(public(payer), pid_hash, payment_hashes, DEADLINE, &public(99), sign).unwrap();
+    assert_eq!(payments.store_block(&block, DEADLINE).await.unwrap(), Ok(DEADLINE));
+}
+
+/// Whoever granted it knows of it without a look at all the holds, and so does whoever has looked since it was granted; a look since the
+/// damage finds that the hold has lost a hash.
+#[tokio::test]
+async fn what_was_promised_to_be_held_is_not_forwarded_when_its_row_is_lost() {
+    for sql in LOST {
+        for looks in [[false, false], [true, false], [false, true], [true, true]] {
+            let db = TestDatabase::on(Scratch::sqlite()).await;
+            let node = offered(&[(PAYER, 11, HOLD_HASH), (PAYER, 12, 12), (3, 14, HOLD_HASH)]);
+            let granted = driver_of(&db, PaymentLimits::default(), node.clone());
+            grant_hashes(&granted, PAYER, &[HOLD_HASH, 12]).await;
+            grant_hashes(&granted, 2, &[22]).await;
+            let payments = if looks[0] {
+                let payments = driver_of(&db, PaymentLimits::default(), node.clone());
+                payments.reconcile().await.unwrap();
+                payments
+            } else {
+                granted
+            };
+            damage(&db, sql).await;
+            if looks[1] {
+                payments.reconcile().await.unwrap();
+            }
+            let case = format!("{sql}, {looks:?}");
+            assert!(!is_forwarded(&payments, &node, intercepted(11, HOLD_HASH)).await, "{case}");
+            assert!(!is_forwarded(&payments, &node, intercepted(12, 12)).await, "{case}");
+            assert!(is_forwarded(&payments, &node, intercepted(14, HOLD_HASH)).await, "another's: {case}");
+            db.database.close().await;
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bitcoin::secp256k1::PublicKey;
 use lightning_types::payment::PaymentHash;
-use protocol::hold::Part;
+use protocol::hold::{Part, RowError};
 use protocol::units::BlockHeight;
 use storage::{ReadTx, Row, StorageError, Value, values};
 
@@ -52,8 +52,8 @@ macro_rules! queries {
     ($selected:expr) => {
         Queries {
             holds: concat!(
-                "SELECT id, payer, pid_hash, requested_deadline, deadline, state, cause, created_at, updated_at FROM hold \
-                 WHERE id IN (",
+                "SELECT id, payer, pid_hash, requested_deadline, deadline, state, cause, created_at, updated_at, hashes_digest \
+                 FROM hold WHERE id IN (",
                 $selected,
                 ") AND state IN ('waiting', 'unblocked', 'failing') ORDER BY id"
             ),
@@ -123,7 +123,8 @@ async fn load(tx: &mut ReadTx, queries: &Queries, params: &[Value]) -> Result<Lo
         match whole(row, hashes, parts) {
             Ok(hold) => loaded.rows.push(hold),
             Err(error) => {
-                let blind = if lost { blind_of(row) } else { None };
+                let is_other = matches!(&error, StoreError::Hold { source: RowError::OtherHashes, .. });
+                let blind = if lost || is_other { blind_of(row) } else { None };
                 loaded.unreadable.push(Unreadable { hold_id, error, blind });
             }
         }
