@@ -95,6 +95,11 @@ fn balance(details: &ChannelDetails) -> Msat {
 }
 
 impl Channel {
+    /// A block has its funding. Whoever asks for a channel has one that none has, for nothing.
+    pub fn is_confirmed(&self) -> bool {
+        self.is_ready || self.short_channel_id.is_some()
+    }
+
     fn from_details(details: &ChannelDetails) -> Self {
         Self {
             channel_id: details.channel_id,
@@ -133,6 +138,11 @@ impl Node {
             .iter()
             .map(Channel::from_details)
             .collect()
+    }
+
+    /// Whether `peer` is a client: it has a channel here, and a block has its funding.
+    pub fn has_channel(&self, peer: PublicKey) -> bool {
+        self.channels_with(peer).iter().any(Channel::is_confirmed)
     }
 
     /// Lightning and on-chain money.

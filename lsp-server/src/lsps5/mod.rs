@@ -41,7 +41,7 @@ pub trait HookNode: Send + Sync + 'static {
 
 impl HookNode for Node {
     fn has_channel(&self, peer: PublicKey) -> bool {
-        !self.channels_with(peer).is_empty()
+        Self::has_channel(self, peer)
     }
 
     fn random_bytes(&self) -> [u8; 32] {

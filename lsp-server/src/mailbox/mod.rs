@@ -70,7 +70,7 @@ impl MailboxNode for Node {
     }
 
     fn has_channel(&self, peer: PublicKey) -> bool {
-        !self.channels_with(peer).is_empty()
+        Self::has_channel(self, peer)
     }
 
     fn is_announced(&self, node_id: PublicKey) -> bool {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bitcoin::secp256k1::PublicKey;
 use lightning_types::payment::PaymentHash;
-use node::ReplyTo;
+use node::{Channel, ReplyTo};
 use protocol::deadline::{self, DeadlineError};
 use protocol::hold::{HoldEvent, HoldTerms};
 use protocol::ids::PidHash;
@@ -86,7 +86,7 @@ impl Payments {
             return Err(RefusalReason::Unavailable.into());
         }
         let channels = self.node.channels_with(block.payer);
-        if channels.is_empty() {
+        if !channels.iter().any(Channel::is_confirmed) {
             return Err(RefusalReason::NoChannel.into());
         }
         if channels.iter().any(|channel| channel.is_announced) {

@@ -6,6 +6,8 @@ use crate::config::Role;
 
 pub(super) fn user_config(role: &Role) -> UserConfig {
     let mut config = UserConfig { reject_inbound_splices: true, ..UserConfig::default() };
+    // A peer that asks for no confirmation of a channel that this node funds: it gets one all the same.
+    config.channel_handshake_limits.trust_own_funding_0conf = false;
     match role {
         Role::Lsp(settings) => {
             // Phones' channels are private, those between LSPs public: whoever opens says which.
@@ -34,18 +36,28 @@ mod tests {
     use crate::config::LspSettings;
     use crate::{ChainLimits, ChannelLimits, PeerLimits};
 
-    /// LDK 0.3.0-rc3 tells after a restart of natively held HTLCs as if they had been intercepted, and we could not tell them from
-    /// ours. While this is off there are none: LDK fails whatever asks for it.
-    #[test]
-    fn nobody_can_ask_ldk_to_hold_an_htlc() {
-        let role = Role::Lsp(LspSettings {
+    fn lsp() -> Role {
+        Role::Lsp(LspSettings {
             cltv_expiry_delta_blocks: 144,
             fee_base_msat: 0,
             fee_proportional_millionths: 0,
             chain: ChainLimits::of(bitcoin::Network::Regtest),
             peers: PeerLimits::default(),
             channels: ChannelLimits::default(),
-        });
-        assert!(!user_config(&role).enable_htlc_hold);
+        })
+    }
+
+    #[test]
+    fn no_channel_works_before_a_block_has_its_funding() {
+        let config = user_config(&lsp());
+        assert!(!config.channel_handshake_limits.trust_own_funding_0conf);
+        assert!(config.channel_handshake_config.minimum_depth > 0);
+    }
+
+    /// LDK 0.3.0-rc3 tells after a restart of natively held HTLCs as if they had been intercepted, and we could not tell them from
+    /// ours. While this is off there are none: LDK fails whatever asks for it.
+    #[test]
+    fn nobody_can_ask_ldk_to_hold_an_htlc() {
+        assert!(!user_config(&lsp()).enable_htlc_hold);
     }
 }

@@ -105,7 +105,7 @@ impl PublicNode for Node {
     }
 
     fn has_channel(&self, peer: PublicKey) -> bool {
-        !self.channels_with(peer).is_empty()
+        Self::has_channel(self, peer)
     }
 
     fn height(&self) -> BlockHeight {
