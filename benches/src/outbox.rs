@@ -236,7 +236,7 @@ impl Outbox {
             let node_id = device.node_id;
             let records = self
                 .database
-                .read("ledger", |tx| {
+                .read("ledger", move |tx| {
                     Box::pin(async move { ledger::find(tx, Which::Node(node_id), WAKES_LOOKED_AT).await })
                 })
                 .await

@@ -10,7 +10,7 @@ use crate::{DatabaseUrl, StorageError, sqlite};
 /// if the copy fails, and then `to` is gone again; [`StorageError::NoBackup`] for Postgres, which has tools of its own.
 pub async fn backup(url: &DatabaseUrl, to: &Path) -> Result<(), StorageError> {
     match url {
-        DatabaseUrl::Sqlite(from) => sqlite::backup::backup(from, to).await,
+        DatabaseUrl::Sqlite(from) => sqlite::backup::backup(from, to),
         DatabaseUrl::Postgres(_) => Err(StorageError::NoBackup),
     }
 }

@@ -2,18 +2,25 @@ use std::fmt::{self, Display};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::BoxFuture;
-use sqlx::sqlite::SqliteSynchronous;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::link::Link;
-use crate::postgres::Durability;
 use crate::readers::Readers;
 use crate::session::Session;
-use crate::writer::{self, AppTransaction, Job, Lease, Shared, State};
+use crate::writer::{self, AppTransaction, Job, Lease, Place, Shared, State};
 use crate::{
     Commit, DatabaseUrl, Failure, Kv, MigrationSet, ReadTx, Stats, StorageError, Trouble, Tx, postgres,
     sqlite,
 };
+
+/// Whether a commit is on disk before it is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Durability {
+    Synced,
+    /// For simulations.
+    #[cfg(feature = "faults")]
+    Unsynced,
+}
 
 /// Writes that may wait before [`Database::submit`] refuses more: some ten batches.
 const QUEUED_MAX: u64 = 10_000;
@@ -42,7 +49,8 @@ impl fmt::Debug for Database {
 
 impl Database {
     /// Opens the database, creates a file that is missing (readable by its owner only), takes the lease, and applies the
-    /// migrations of this crate and of `sets`. The writer runs on the calling tokio runtime, and has to end before it.
+    /// migrations of this crate and of `sets`. A SQLite file has its writer and its readers in threads of their own; Postgres' writer runs on the
+    /// calling tokio runtime, and has to end before it.
     ///
     /// # Errors
     /// [`StorageError::InUse`] if another process has it; [`StorageError::Open`] or [`StorageError::Connect`] if it cannot be
@@ -67,27 +75,28 @@ impl Database {
         sets: &[MigrationSet],
         durability: Durability,
     ) -> Result<Self, StorageError> {
-        let (link, readers, lease) = match url {
+        let (link, readers, lease, place) = match url {
             DatabaseUrl::Sqlite(path) => {
-                let synchronous = match durability {
-                    Durability::Synced => SqliteSynchronous::Full,
+                let (link, readers, lease) = sqlite::open(path, sets, durability)?;
+                let place = match durability {
+                    Durability::Synced => Place::Thread,
                     #[cfg(feature = "faults")]
-                    Durability::Unsynced => SqliteSynchronous::Off,
+                    Durability::Unsynced => Place::Task,
                 };
-                let (link, readers, lease) = sqlite::open(path, sets, synchronous).await?;
-                (Link::Sqlite(Box::new(link)), Readers::Sqlite(readers), Lease::Sqlite(lease))
+                (Link::Sqlite(Box::new(link)), Readers::Sqlite(readers), Lease::Sqlite(lease), place)
             }
             DatabaseUrl::Postgres(url) => {
                 let (link, readers) = postgres::open(url, sets, durability).await?;
                 let lease = Lease::Postgres(postgres::Lease::default());
-                (Link::Postgres(Box::new(link)), Readers::Postgres(readers), lease)
+                (Link::Postgres(Box::new(link)), Readers::Postgres(readers), lease, Place::Task)
             }
         };
         let lease = Arc::new(lease);
         let (queue, jobs) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared::default());
         let session = Session::new(link, shared.clone());
-        writer::spawn(Tx::new(session), jobs, shared.clone(), lease.clone());
+        writer::spawn(place, Tx::new(session), jobs, shared.clone(), lease.clone())
+            .map_err(|source| StorageError::Thread { source })?;
         Ok(Self { inner: Arc::new(Inner { queue, readers, shared, lease: Mutex::new(Some(lease)) }) })
     }
 
@@ -173,16 +182,13 @@ impl Database {
     /// What `body` gives; [`StorageError::Stopped`] once the database is closed.
     pub async fn read<T, E, F>(&self, name: &'static str, body: F) -> Result<T, E>
     where
-        E: From<StorageError>,
-        F: for<'a> FnOnce(&'a mut ReadTx) -> BoxFuture<'a, Result<T, E>>,
+        T: Send + 'static,
+        E: From<StorageError> + Send + 'static,
+        F: for<'a> FnOnce(&'a mut ReadTx) -> BoxFuture<'a, Result<T, E>> + Send + 'static,
     {
         #[cfg(feature = "faults")]
         let _turn = self.faults().turn().await;
-        let view = self.inner.readers.begin().await.map_err(StorageError::from)?;
-        let mut tx = ReadTx::new(view, Some(self.inner.shared.clone()));
-        let result = writer::watched(name, body(&mut tx)).await;
-        tx.end().await?;
-        result
+        writer::watched(name, self.inner.readers.read(self.shared(), body)).await
     }
 
     /// The key-value table.
@@ -255,9 +261,7 @@ impl Database {
         self.faults().cut();
         self.enqueue(Job::Close);
         self.inner.readers.close().await;
-        let mut state = self.inner.shared.state.subscribe();
-        // The sender lives in `shared`, so the wait cannot fail.
-        let _ = state.wait_for(|state| !matches!(state, State::Running)).await;
+        self.writer_ended().await;
         self.inner.lease.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
@@ -267,9 +271,13 @@ impl Database {
         // Readers first: SQLite merges its log when the last connection goes, and only a writing one can.
         self.inner.readers.close().await;
         self.enqueue(Job::Close);
-        let mut state = self.inner.shared.state.subscribe();
-        // The sender lives in `shared`, so the wait cannot fail.
-        let _ = state.wait_for(|state| !matches!(state, State::Running)).await;
+        self.writer_ended().await;
         self.inner.lease.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    async fn writer_ended(&self) {
+        let mut ended = self.inner.shared.ended.subscribe();
+        // The sender lives in `shared`, so the wait cannot fail.
+        let _ = ended.wait_for(|ended| *ended).await;
     }
 }

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::TroubleKind;
+use crate::{TroubleKind, postgres, sqlite};
 
 /// What can go wrong with the database. No variant's text holds a value that was stored.
 #[derive(Debug, thiserror::Error)]
@@ -16,7 +16,11 @@ pub enum StorageError {
     Open { path: PathBuf, source: std::io::Error },
 
     #[error("cannot open the database {database}")]
-    Connect { database: String, source: sqlx::Error },
+    Connect { database: String, source: QueryError },
+
+    /// The system gives the process no further thread.
+    #[error("the database's writer cannot be started")]
+    Thread { source: std::io::Error },
 
     /// The Postgres server may lack, or may lose, what is committed.
     #[error("the server of {database} cannot be used: {reason}")]
@@ -53,7 +57,7 @@ pub enum StorageError {
     Migrate { set: &'static str, source: sqlx::migrate::MigrateError },
 
     #[error("a database query failed")]
-    Query(#[source] sqlx::Error),
+    Query(#[source] QueryError),
 
     /// A reader came upon a part of the database that is not what SQLite, or the Postgres server, wrote there. The database has
     /// [failed](crate::Database::failed).
@@ -66,7 +70,7 @@ pub enum StorageError {
 
     /// The column is missing, is NULL where it must not be, or is of another type.
     #[error("column `{column}` cannot be read")]
-    Column { column: String, source: sqlx::Error },
+    Column { column: String, source: ColumnError },
 
     /// The value is there, but not in the range (or of the length) that was asked for.
     #[error("column `{column}` holds a value out of its range")]
@@ -106,23 +110,104 @@ impl StorageError {
     /// Whether a row with the same primary key or unique columns is there already.
     #[must_use]
     pub fn is_unique_violation(&self) -> bool {
-        matches!(self, Self::Query(sqlx::Error::Database(error)) if error.is_unique_violation())
+        matches!(self, Self::Query(error) if error.is_unique_violation())
     }
 
     /// Whether a row refers to another one that is not there.
     #[must_use]
     pub fn is_foreign_key_violation(&self) -> bool {
-        matches!(self, Self::Query(sqlx::Error::Database(error)) if error.is_foreign_key_violation())
+        matches!(self, Self::Query(error) if error.is_foreign_key_violation())
+    }
+}
+
+impl From<QueryError> for StorageError {
+    fn from(error: QueryError) -> Self {
+        match error {
+            QueryError::Postgres(sqlx::Error::PoolClosed) => Self::Stopped,
+            error => Self::Query(error),
+        }
     }
 }
 
 impl From<sqlx::Error> for StorageError {
     fn from(error: sqlx::Error) -> Self {
-        match error {
-            sqlx::Error::PoolClosed => Self::Stopped,
-            error => Self::Query(error),
+        QueryError::from(error).into()
+    }
+}
+
+/// What a database said in place of an answer.
+#[derive(Debug, thiserror::Error)]
+pub enum QueryError {
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+
+    #[error(transparent)]
+    Postgres(#[from] sqlx::Error),
+
+    #[cfg(feature = "faults")]
+    #[error(transparent)]
+    Injected(#[from] crate::faults::Fault),
+}
+
+impl QueryError {
+    /// What it says of the database or of the way to it, unless it is the statement's own or final.
+    pub(crate) fn trouble(&self) -> Option<TroubleKind> {
+        match self {
+            Self::Postgres(error) => postgres::codes::trouble(error),
+            _ => self.sqlite_code().and_then(sqlite::codes::trouble),
         }
     }
+
+    /// Whether the database is damaged.
+    pub(crate) fn is_damage(&self) -> bool {
+        match self {
+            Self::Postgres(error) => postgres::codes::is_damage(error),
+            _ => self.sqlite_code().is_some_and(sqlite::codes::is_damage),
+        }
+    }
+
+    fn is_unique_violation(&self) -> bool {
+        match self {
+            Self::Postgres(error) => {
+                error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
+            }
+            _ => self.sqlite_code().is_some_and(sqlite::codes::is_unique_violation),
+        }
+    }
+
+    fn is_foreign_key_violation(&self) -> bool {
+        match self {
+            Self::Postgres(error) => {
+                error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_foreign_key_violation)
+            }
+            _ => self.sqlite_code().is_some_and(sqlite::codes::is_foreign_key_violation),
+        }
+    }
+
+    fn sqlite_code(&self) -> Option<i32> {
+        match self {
+            Self::Sqlite(error) => sqlite::codes::of(error),
+            Self::Postgres(_) => None,
+            #[cfg(feature = "faults")]
+            Self::Injected(fault) => Some(fault.code()),
+        }
+    }
+}
+
+/// Why a column's value is not what it was read as.
+#[derive(Debug, thiserror::Error)]
+pub enum ColumnError {
+    #[error("the answer has no such column")]
+    Missing,
+
+    #[error("it is NULL")]
+    Null,
+
+    #[error("its value is of another type")]
+    Type,
+
+    #[error(transparent)]
+    Postgres(#[from] sqlx::Error),
 }
 
 /// Why the writer has ended without being told to. The process must stop: see [`Database::failed`](crate::Database::failed).
@@ -131,7 +216,7 @@ pub enum Failure {
     /// The file is damaged, or a constraint was checked only at the commit. What may pass is a
     /// [`Trouble`](crate::Trouble) instead.
     #[error("the database refused a batch of writes")]
-    Database(#[source] Arc<sqlx::Error>),
+    Database(#[source] Arc<QueryError>),
 
     /// A transaction given to [`Database::submit_required`](crate::Database::submit_required) was refused.
     #[error("the transaction `{name}`, which later writes rely on, failed: {reason}")]

@@ -1,11 +1,9 @@
 //! How a test makes the database fail. Only with the feature `faults`, which no release has.
 
-use std::borrow::Cow;
-use std::error::Error;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sqlx::error::{DatabaseError, ErrorKind};
+use rusqlite::ffi;
 
 /// What SQLite would say in place of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,50 +27,14 @@ pub enum Fault {
 
 impl Fault {
     /// SQLite's extended result code.
-    const fn code(self) -> &'static str {
+    pub(crate) const fn code(self) -> i32 {
         match self {
-            Self::Full => "13",
-            Self::ReadOnly => "8",
-            Self::Busy => "5",
-            Self::Io => "778",
-            Self::Corrupt => "11",
+            Self::Full => ffi::SQLITE_FULL,
+            Self::ReadOnly => ffi::SQLITE_READONLY,
+            Self::Busy => ffi::SQLITE_BUSY,
+            Self::Io => ffi::SQLITE_IOERR_WRITE,
+            Self::Corrupt => ffi::SQLITE_CORRUPT,
         }
-    }
-
-    fn into_error(self) -> sqlx::Error {
-        sqlx::Error::Database(Box::new(self))
-    }
-}
-
-impl DatabaseError for Fault {
-    fn message(&self) -> &str {
-        match self {
-            Self::Full => "database or disk is full",
-            Self::ReadOnly => "attempt to write a readonly database",
-            Self::Busy => "database is locked",
-            Self::Io => "disk I/O error",
-            Self::Corrupt => "database disk image is malformed",
-        }
-    }
-
-    fn code(&self) -> Option<Cow<'_, str>> {
-        Some((*self).code().into())
-    }
-
-    fn as_error(&self) -> &(dyn Error + Send + Sync + 'static) {
-        self
-    }
-
-    fn as_error_mut(&mut self) -> &mut (dyn Error + Send + Sync + 'static) {
-        self
-    }
-
-    fn into_error(self: Box<Self>) -> Box<dyn Error + Send + Sync + 'static> {
-        self
-    }
-
-    fn kind(&self) -> ErrorKind {
-        ErrorKind::Other
     }
 }
 
@@ -123,12 +85,12 @@ impl Faults {
     }
 
     /// What stands in for the commit, if anything does.
-    pub(crate) fn at_commit(&self) -> Result<(), sqlx::Error> {
+    pub(crate) fn at_commit(&self) -> Result<(), Fault> {
         self.with(|state| {
             let Some((fault, count)) = state.due else { return Ok(()) };
             state.due = (count > 1).then(|| (fault, if count == u64::MAX { count } else { count - 1 }));
             state.injected += 1;
-            Err(fault.into_error())
+            Err(fault)
         })
     }
 

@@ -9,9 +9,8 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use crate::readers::Readers;
 use crate::sqlite::owner_only;
-use crate::{Commit, Database, DatabaseUrl, StorageError, postgres, values};
+use crate::{Commit, Database, DatabaseUrl, StorageError, inspect, postgres, values};
 
 /// A witness is some 60 bytes; a longer file is none.
 const WITNESS_BYTES_MAX: u64 = 1_024;
@@ -62,16 +61,10 @@ impl Database {
 /// # Errors
 /// When it cannot be opened or read.
 pub async fn peek_generation(url: &DatabaseUrl) -> Result<Option<Generation>, StorageError> {
-    let readers = Readers::open(url).await?;
-    let mut tx = crate::ReadTx::new(readers.begin().await?, None);
-    let found = match tx.has_table("generation").await {
-        Ok(true) => read(&mut tx).await,
-        Ok(false) => Ok(None),
-        Err(error) => Err(error),
-    };
-    tx.end().await?;
-    readers.close().await;
-    found
+    inspect(url, |tx| {
+        Box::pin(async move { if tx.has_table("generation").await? { read(tx).await } else { Ok(None) } })
+    })
+    .await
 }
 
 async fn read(tx: &mut crate::ReadTx) -> Result<Option<Generation>, StorageError> {

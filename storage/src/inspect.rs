@@ -4,8 +4,7 @@ use std::path::Path;
 
 use futures::future::BoxFuture;
 
-use crate::readers::Readers;
-use crate::{DatabaseUrl, ReadTx, StorageError};
+use crate::{DatabaseUrl, ReadTx, StorageError, readers};
 
 /// Reads one consistent view of a database that another process may be writing to. Takes no lease, applies no migration and
 /// changes nothing.
@@ -17,14 +16,7 @@ where
     E: From<StorageError>,
     F: for<'a> FnOnce(&'a mut ReadTx) -> BoxFuture<'a, Result<T, E>>,
 {
-    let readers = Readers::open(url).await?;
-    let mut tx = ReadTx::new(readers.begin().await.map_err(StorageError::from)?, None);
-    let result = body(&mut tx).await;
-    let ended = tx.end().await;
-    readers.close().await;
-    let result = result?;
-    ended?;
-    Ok(result)
+    readers::look(url, body).await
 }
 
 /// Whether every page of a SQLite file is what SQLite wrote there; else the first things that are not, in SQLite's words, which

@@ -62,11 +62,10 @@ impl Kv {
     ) -> impl Future<Output = Result<Option<Vec<u8>>, StorageError>> + Send + use<> {
         let sql =
             "SELECT value FROM kv WHERE primary_namespace = $1 AND secondary_namespace = $2 AND key = $3";
-        let params = values![primary, secondary, key];
+        let params = values![primary, secondary, key].to_vec();
         let (readers, shared) = (self.database.readers().clone(), self.database.shared());
         async move {
-            let rows = readers.fetch(sql, &params, Wanted::First).await;
-            let rows = rows.map_err(|error| shared.read_failed(readers.is_damage(&error), error))?;
+            let rows = readers.fetch(&shared, sql, params, Wanted::First).await?;
             rows.first().map(|row| row.get_blob("value")).transpose()
         }
     }
@@ -81,11 +80,10 @@ impl Kv {
         secondary: &str,
     ) -> impl Future<Output = Result<Vec<String>, StorageError>> + Send + use<> {
         let sql = "SELECT key FROM kv WHERE primary_namespace = $1 AND secondary_namespace = $2 ORDER BY key";
-        let params = values![primary, secondary];
+        let params = values![primary, secondary].to_vec();
         let (readers, shared) = (self.database.readers().clone(), self.database.shared());
         async move {
-            let rows = readers.fetch(sql, &params, Wanted::All).await;
-            let rows = rows.map_err(|error| shared.read_failed(readers.is_damage(&error), error))?;
+            let rows = readers.fetch(&shared, sql, params, Wanted::All).await?;
             rows.iter().map(|row| row.get_text("key")).collect()
         }
     }

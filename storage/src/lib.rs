@@ -50,7 +50,7 @@ pub use futures::future::BoxFuture;
 pub use backup::backup;
 pub use commit::Commit;
 pub use database::Database;
-pub use error::{Failure, StorageError};
+pub use error::{ColumnError, Failure, QueryError, StorageError};
 pub use generation::{Generation, Witness, WitnessError, accept_place, peek_generation};
 pub use inspect::{damaged_pages, inspect};
 pub use kv::Kv;

@@ -1,8 +1,7 @@
 //! The writer's connection, to either kind of database: what the two have to be able to do.
 
 use crate::session::{Stumble, Wanted};
-use crate::trouble::TroubleKind;
-use crate::{Row, Value, postgres, sqlite};
+use crate::{QueryError, Row, Value, postgres, sqlite};
 
 /// The connection that writes, and what it takes to notice that it must not any more.
 pub(crate) enum Link {
@@ -49,25 +48,25 @@ impl Link {
         }
     }
 
-    pub(crate) async fn begin(&mut self) -> Result<(), sqlx::Error> {
+    pub(crate) async fn begin(&mut self) -> Result<(), QueryError> {
         match self {
-            Self::Sqlite(link) => link.run("BEGIN IMMEDIATE").await,
-            Self::Postgres(link) => link.run("BEGIN").await,
+            Self::Sqlite(link) => link.run("BEGIN IMMEDIATE"),
+            Self::Postgres(link) => Ok(link.run("BEGIN").await?),
         }
     }
 
-    pub(crate) async fn control(&mut self, control: Control) -> Result<(), sqlx::Error> {
+    pub(crate) async fn control(&mut self, control: Control) -> Result<(), QueryError> {
         match self {
-            Self::Sqlite(link) => link.run(control.sql()).await,
-            Self::Postgres(link) => link.run(control.sql()).await,
+            Self::Sqlite(link) => link.control(control),
+            Self::Postgres(link) => Ok(link.run(control.sql()).await?),
         }
     }
 
     /// The number of rows that it changed.
-    pub(crate) async fn execute(&mut self, sql: &'static str, params: &[Value]) -> Result<u64, sqlx::Error> {
+    pub(crate) async fn execute(&mut self, sql: &'static str, params: &[Value]) -> Result<u64, QueryError> {
         match self {
-            Self::Sqlite(link) => link.execute(sql, params).await,
-            Self::Postgres(link) => link.execute(sql, params).await,
+            Self::Sqlite(link) => link.execute(sql, params),
+            Self::Postgres(link) => Ok(link.execute(sql, params).await?),
         }
     }
 
@@ -76,16 +75,16 @@ impl Link {
         sql: &'static str,
         params: &[Value],
         wanted: Wanted,
-    ) -> Result<Vec<Row>, sqlx::Error> {
+    ) -> Result<Vec<Row>, QueryError> {
         match self {
-            Self::Sqlite(link) => link.fetch(sql, params, wanted).await,
-            Self::Postgres(link) => link.fetch(sql, params, wanted).await,
+            Self::Sqlite(link) => link.fetch(sql, params, wanted),
+            Self::Postgres(link) => Ok(link.fetch(sql, params, wanted).await?),
         }
     }
 
     pub(crate) async fn commit(&mut self) -> Result<(), Stumble> {
         match self {
-            Self::Sqlite(link) => Ok(link.run("COMMIT").await?),
+            Self::Sqlite(link) => Ok(link.run("COMMIT")?),
             Self::Postgres(link) => link.commit().await,
         }
     }
@@ -93,39 +92,23 @@ impl Link {
     /// There may be nothing left to roll back.
     pub(crate) async fn rollback(&mut self) {
         match self {
-            Self::Sqlite(link) => link.rollback().await,
+            Self::Sqlite(link) => link.rollback(),
             Self::Postgres(link) => link.rollback().await,
         }
     }
 
     /// Changes whenever anybody commits, where that can be seen at all.
-    pub(crate) async fn version(&mut self) -> Result<Option<i64>, sqlx::Error> {
+    pub(crate) async fn version(&mut self) -> Result<Option<i64>, QueryError> {
         match self {
-            Self::Sqlite(link) => link.version().await.map(Some),
+            Self::Sqlite(link) => link.version(),
             Self::Postgres(_) => Ok(None),
         }
     }
 
-    /// What the error says of the database, unless it is the statement's own or final.
-    pub(crate) fn trouble(&self, error: &sqlx::Error) -> Option<TroubleKind> {
+    pub(crate) async fn close(self) -> Result<(), QueryError> {
         match self {
-            Self::Sqlite(_) => sqlite::codes::trouble(error),
-            Self::Postgres(_) => postgres::codes::trouble(error),
-        }
-    }
-
-    /// Whether the database is damaged.
-    pub(crate) fn is_damage(&self, error: &sqlx::Error) -> bool {
-        match self {
-            Self::Sqlite(_) => sqlite::codes::is_damage(error),
-            Self::Postgres(_) => postgres::codes::is_damage(error),
-        }
-    }
-
-    pub(crate) async fn close(self) -> Result<(), sqlx::Error> {
-        match self {
-            Self::Sqlite(link) => link.close().await,
-            Self::Postgres(link) => link.close().await,
+            Self::Sqlite(link) => link.close(),
+            Self::Postgres(link) => Ok(link.close().await?),
         }
     }
 }

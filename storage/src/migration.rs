@@ -1,6 +1,5 @@
 use sqlx::migrate::{MigrateError, MigrationType, Migrator};
 use sqlx::postgres::PgConnection;
-use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection as _, SqlSafeStr as _};
 
 use crate::StorageError;
@@ -56,19 +55,6 @@ pub(crate) const STORAGE: MigrationSet = MigrationSet {
 };
 
 /// Brings the database up to all the sets, or, in one transaction, changes nothing.
-pub(crate) async fn run_sqlite(
-    connection: &mut SqliteConnection,
-    sets: &[MigrationSet],
-) -> Result<(), StorageError> {
-    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    for set in std::iter::once(&STORAGE).chain(sets) {
-        let migrator = set.migrator(set.sqlite);
-        migrator.run_direct(None, &mut *transaction, false).await.map_err(|error| set.explain(error))?;
-    }
-    Ok(transaction.commit().await?)
-}
-
-/// As [`run_sqlite`].
 pub(crate) async fn run_postgres(
     connection: &mut PgConnection,
     sets: &[MigrationSet],
@@ -108,17 +94,21 @@ impl Migration {
 }
 
 impl MigrationSet {
-    fn migrator(&self, steps: &[Migration]) -> Migrator {
+    pub(crate) fn version_table(&self) -> String {
+        format!("_migrations_{}", self.name)
+    }
+
+    pub(crate) fn migrator(&self, steps: &[Migration]) -> Migrator {
         debug_assert!(steps.iter().zip(1..).all(|(migration, version)| migration.version == version));
         let mut migrator =
             Migrator::with_migrations(steps.iter().map(|migration| migration.to_sqlx()).collect());
-        migrator.dangerous_set_table_name(format!("_migrations_{}", self.name));
+        migrator.dangerous_set_table_name(self.version_table());
         // Whoever migrates has the lease.
         migrator.set_locking(false);
         migrator
     }
 
-    fn explain(&self, error: MigrateError) -> StorageError {
+    pub(crate) fn explain(&self, error: MigrateError) -> StorageError {
         let set = self.name;
         match error {
             MigrateError::VersionMissing(version) => StorageError::NewerDatabase { set, version },

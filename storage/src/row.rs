@@ -1,9 +1,9 @@
-use sqlx::error::UnexpectedNullError;
 use sqlx::postgres::PgRow;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Column as _, Decode, Postgres, Row as _, Sqlite, Type, TypeInfo as _};
+use sqlx::{Column as _, Decode, Postgres, Row as _, Type, TypeInfo as _};
 
 use crate::StorageError;
+use crate::error::ColumnError;
+use crate::sqlite::{OfCell, SqliteRow};
 
 /// One row of an answer. Columns go by their names; `get_` refuses NULL, `opt_` gives `None` for it.
 pub struct Row(Inner);
@@ -26,20 +26,19 @@ impl From<PgRow> for Row {
 }
 
 /// What both kinds of database have, under the same name.
-trait Shared<'r>: Decode<'r, Sqlite> + Type<Sqlite> + Decode<'r, Postgres> + Type<Postgres> {}
+trait Shared<'r>: OfCell<'r> + Decode<'r, Postgres> + Type<Postgres> {}
 
-impl<'r, T: Decode<'r, Sqlite> + Type<Sqlite> + Decode<'r, Postgres> + Type<Postgres>> Shared<'r> for T {}
+impl<'r, T: OfCell<'r> + Decode<'r, Postgres> + Type<Postgres>> Shared<'r> for T {}
 
 impl Row {
     fn opt<'r, T: Shared<'r>>(&'r self, column: &str) -> Result<Option<T>, StorageError> {
         let value = match &self.0 {
-            Inner::Sqlite(row) => row.try_get(column),
-            Inner::Postgres(row) => row.try_get(column),
+            Inner::Sqlite(row) => row.opt(column),
+            Inner::Postgres(row) => row.try_get(column).map_err(ColumnError::Postgres),
         };
         value.map_err(|source| StorageError::Column { column: column.to_owned(), source })
     }
 
-    /// By way of `Option`, since sqlx itself reads an SQLite NULL as 0, an empty text or no bytes.
     fn get<'r, T: Shared<'r>>(&'r self, column: &str) -> Result<T, StorageError> {
         self.opt(column)?.ok_or_else(|| null(column))
     }
@@ -64,7 +63,7 @@ impl Row {
         match &self.0 {
             Inner::Sqlite(_) => self.opt(column),
             Inner::Postgres(row) => Self::postgres_i64(row, column)
-                .map_err(|source| StorageError::Column { column: column.to_owned(), source }),
+                .map_err(|source| StorageError::Column { column: column.to_owned(), source: source.into() }),
         }
     }
 
@@ -138,8 +137,7 @@ impl Row {
 }
 
 fn null(column: &str) -> StorageError {
-    let source = sqlx::Error::ColumnDecode { index: column.to_owned(), source: UnexpectedNullError.into() };
-    StorageError::Column { column: column.to_owned(), source }
+    StorageError::Column { column: column.to_owned(), source: ColumnError::Null }
 }
 
 fn in_range<T: TryFrom<i64>>(column: &str, n: i64) -> Result<T, StorageError> {

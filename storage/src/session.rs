@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::link::{Control, Link, Standing};
 use crate::trouble::{Cause, Patience};
 use crate::writer::Shared;
-use crate::{Failure, Row, Value};
+use crate::{Failure, QueryError, Row, Value};
 
 /// The connection that writes.
 pub(crate) struct Session {
@@ -36,7 +36,7 @@ struct Statement {
 /// What stands in the way of a statement.
 pub(crate) enum Obstacle {
     /// The statement is refused, and may be refused again: a constraint, a wrong query.
-    Refused(sqlx::Error),
+    Refused(QueryError),
     /// The database is not to be used any more.
     Final(Failure),
 }
@@ -167,7 +167,7 @@ impl Session {
         Ok(())
     }
 
-    pub(crate) async fn close(self) -> Result<(), sqlx::Error> {
+    pub(crate) async fn close(self) -> Result<(), QueryError> {
         self.link.close().await
     }
 
@@ -208,8 +208,8 @@ impl Session {
     }
 
     /// After an error in the middle of the batch: `Ok` once the batch stands where it stood before the statement.
-    async fn overcome(&mut self, error: sqlx::Error) -> Result<(), Obstacle> {
-        if self.link.trouble(&error).is_none() && !self.link.is_damage(&error) {
+    async fn overcome(&mut self, error: QueryError) -> Result<(), Obstacle> {
+        if error.trouble().is_none() && !error.is_damage() {
             return Err(Obstacle::Refused(error));
         }
         let outcome = match self.cause(Stumble::Query(error)) {
@@ -266,7 +266,7 @@ impl Session {
     fn cause(&mut self, stumble: Stumble) -> Result<Cause, Failure> {
         let failure = match stumble {
             Stumble::Wait(cause) => return Ok(cause),
-            Stumble::Query(error) => match self.link.trouble(&error) {
+            Stumble::Query(error) => match error.trouble() {
                 Some(kind) => return Ok(Cause::new(kind, error.to_string())),
                 None => error.into(),
             },
@@ -296,15 +296,28 @@ impl Session {
 
 /// Why an attempt at the batch has ended.
 pub(crate) enum Stumble {
-    Query(sqlx::Error),
+    Query(QueryError),
     Wait(Cause),
     Changed,
     Final(Failure),
 }
 
+impl From<QueryError> for Stumble {
+    fn from(error: QueryError) -> Self {
+        Self::Query(error)
+    }
+}
+
 impl From<sqlx::Error> for Stumble {
     fn from(error: sqlx::Error) -> Self {
-        Self::Query(error)
+        Self::Query(error.into())
+    }
+}
+
+#[cfg(feature = "faults")]
+impl From<crate::faults::Fault> for Stumble {
+    fn from(fault: crate::faults::Fault) -> Self {
+        Self::Query(fault.into())
     }
 }
 

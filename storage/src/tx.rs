@@ -5,7 +5,7 @@ use crate::link::Link;
 use crate::readers::View;
 use crate::session::{Obstacle, Session, Wanted};
 use crate::writer::Shared;
-use crate::{Failure, Row, StorageError, Value};
+use crate::{Failure, QueryError, Row, StorageError, Value};
 
 /// A transaction that reads: one consistent view of what is committed.
 ///
@@ -63,7 +63,7 @@ impl ReadTx {
         let rows = match &mut self.source {
             Source::Pool(view, shared) => {
                 view.fetch(sql, params, wanted).await.map_err(|error| match shared {
-                    Some(shared) => shared.read_failed(view.is_damage(&error), error),
+                    Some(shared) => shared.read_failed(error),
                     None => error.into(),
                 })
             }
@@ -236,7 +236,7 @@ impl Tx {
         }
     }
 
-    pub(crate) async fn close(self) -> Result<(), sqlx::Error> {
+    pub(crate) async fn close(self) -> Result<(), QueryError> {
         match self.transaction.source {
             Source::Writer(session) => session.close().await,
             Source::Pool(..) => Ok(()),

@@ -5,6 +5,7 @@ mod job;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use std::{io, thread};
 
 use tokio::sync::{mpsc, watch};
 
@@ -14,7 +15,7 @@ pub(crate) use job::{AppTransaction, Job, KvKey};
 use crate::link::Link;
 use crate::stats::Counters;
 use crate::trouble::TroubleState;
-use crate::{Failure, Stats, StorageError, Tx, postgres, sqlite};
+use crate::{Failure, QueryError, Stats, StorageError, Tx, postgres, sqlite};
 
 /// A batch ends at either bound; what is queued beyond goes into the next one.
 const BATCH_JOBS_MAX: usize = 1024;
@@ -22,6 +23,9 @@ const BATCH_BYTES_MAX: usize = 16 << 20;
 
 /// Writes for which nobody waits are alone on their way no longer than this: others will come, and one commit serves all.
 const BEHIND_MAX: Duration = Duration::from_millis(10);
+
+/// How long a batch that is being applied takes in what is queued meanwhile: about what the commit is going to take.
+const JOIN_MAX: Duration = Duration::from_millis(2);
 
 /// After this long in one transaction a log line names it.
 const SLOW: Duration = Duration::from_secs(5);
@@ -45,6 +49,8 @@ impl Lease {
 pub(crate) struct Shared {
     pub(crate) counters: Counters,
     pub(crate) state: watch::Sender<State>,
+    /// The writer has let go of the database, however it ended.
+    pub(crate) ended: watch::Sender<bool>,
     pub(crate) trouble: TroubleState,
     #[cfg(feature = "faults")]
     pub(crate) faults: crate::faults::Faults,
@@ -60,8 +66,8 @@ pub(crate) enum State {
 
 impl Shared {
     /// What a reader's error means. A damaged database is damaged for everybody: the process has to stop, whoever came upon it.
-    pub(crate) fn read_failed(&self, is_damage: bool, error: sqlx::Error) -> StorageError {
-        if !is_damage {
+    pub(crate) fn read_failed(&self, error: QueryError) -> StorageError {
+        if !error.is_damage() {
             return error.into();
         }
         let failure = Failure::from(error);
@@ -76,13 +82,30 @@ impl Shared {
     }
 }
 
-/// Starts the task. It runs until the queue is closed and empty, or a batch fails.
-pub(crate) fn spawn(tx: Tx, queue: mpsc::UnboundedReceiver<Job>, shared: Arc<Shared>, lease: Arc<Lease>) {
-    // Before the task: one that is dropped before its first poll has ended too.
+/// Where the writer runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In a thread of its own: its statements wait for the disk.
+    Thread,
+    /// On the calling runtime.
+    Task,
+}
+
+/// Starts the writer. It runs until the queue is closed and empty, or a batch fails.
+pub(crate) fn spawn(
+    place: Place,
+    tx: Tx,
+    queue: mpsc::UnboundedReceiver<Job>,
+    shared: Arc<Shared>,
+    lease: Arc<Lease>,
+) -> io::Result<()> {
+    // Before it runs: one that is dropped before its first poll has ended too.
     let ended = EndedGuard(shared.clone());
-    tokio::spawn(async move {
+    let work = async move {
         let mut writer = Writer {
+            place,
             tx,
+            room: Room::default(),
             queue,
             shared,
             #[cfg(feature = "faults")]
@@ -93,22 +116,31 @@ pub(crate) fn spawn(tx: Tx, queue: mpsc::UnboundedReceiver<Job>, shared: Arc<Sha
         #[cfg(feature = "faults")]
         writer.shared.faults.answered(usize::MAX);
         #[cfg(feature = "faults")]
-        if writer.shared.faults.is_cut() {
+        let is_cut = writer.shared.faults.is_cut();
+        #[cfg(not(feature = "faults"))]
+        let is_cut = false;
+        if is_cut {
             // Rolls back. The file has to be free before anybody hears of the end.
             let _ = writer.tx.close().await;
-            drop(lease);
-            return;
-        }
-        if outcome.is_ok() {
+        } else if outcome.is_ok() {
             if let Err(error) = writer.tx.close().await {
                 tracing::warn!(%error, "the database did not close cleanly; nothing committed is lost");
             }
-            drop(lease);
             ended.0.state.send_replace(State::Closed);
         } else {
             lease.keep(writer.tx.into_link());
         }
-    });
+        drop(lease);
+        drop(ended);
+    };
+    match place {
+        Place::Task => drop(tokio::spawn(work)),
+        Place::Thread => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+            thread::Builder::new().name("writer".to_owned()).spawn(move || runtime.block_on(work))?;
+        }
+    }
+    Ok(())
 }
 
 /// Whoever waits for the writer must not wait for one that was dropped with its runtime, or that panicked.
@@ -123,16 +155,32 @@ impl Drop for EndedGuard {
             }
             torn_down
         });
+        self.0.ended.send_replace(true);
     }
 }
 
 struct Writer {
+    place: Place,
     tx: Tx,
+    room: Room,
     queue: mpsc::UnboundedReceiver<Job>,
     shared: Arc<Shared>,
     /// Jobs of the batch, those that a later one replaces included.
     #[cfg(feature = "faults")]
     taken: usize,
+}
+
+/// What the batch holds.
+#[derive(Default)]
+struct Room {
+    jobs: usize,
+    bytes: usize,
+}
+
+impl Room {
+    fn is_full(&self) -> bool {
+        self.jobs >= BATCH_JOBS_MAX || self.bytes >= BATCH_BYTES_MAX
+    }
 }
 
 impl Writer {
@@ -177,35 +225,58 @@ impl Writer {
         Ok(())
     }
 
+    /// Takes into a batch that is being applied what was queued meanwhile. `false` if that is nothing, or enough.
+    fn join(&mut self, until: Instant, batch: &mut Vec<Job>) -> bool {
+        if self.place == Place::Task {
+            return false;
+        }
+        while !self.room.is_full()
+            && Instant::now() < until
+            && let Ok(job) = self.queue.try_recv()
+        {
+            self.take(job, batch);
+        }
+        drop_replaced(batch);
+        !batch.is_empty()
+    }
+
     /// Waits for a job and takes what else is queued by then. `false` once the queue is closed and empty.
     async fn collect(&mut self, batch: &mut Vec<Job>) -> bool {
         let Some(first) = self.queue.recv().await else { return false };
         // Those that the last commit has answered come back with more in the same turn: one commit for all of them.
         tokio::task::yield_now().await;
         let due = tokio::time::Instant::now() + BEHIND_MAX;
-        let mut bytes = 0;
+        self.room = Room::default();
         let mut next = Some(first);
         while let Some(job) = next {
-            self.shared.counters.unqueue();
-            #[cfg(feature = "faults")]
+            self.take(job, batch);
+            next = if self.room.is_full() { None } else { self.queue.try_recv().ok() };
+            if next.is_none()
+                && !self.room.is_full()
+                && !self.queue.is_closed()
+                && batch.iter().all(Job::is_behind)
             {
-                self.taken += 1;
-            }
-            match job {
-                Job::Close => self.queue.close(),
-                job => {
-                    bytes += job.bytes();
-                    batch.push(job);
-                }
-            }
-            let full = batch.len() >= BATCH_JOBS_MAX || bytes >= BATCH_BYTES_MAX;
-            next = if full { None } else { self.queue.try_recv().ok() };
-            if next.is_none() && !full && !self.queue.is_closed() && batch.iter().all(Job::is_behind) {
                 next = tokio::time::timeout_at(due, self.queue.recv()).await.ok().flatten();
             }
         }
         drop_replaced(batch);
         true
+    }
+
+    fn take(&mut self, job: Job, batch: &mut Vec<Job>) {
+        self.shared.counters.unqueue();
+        #[cfg(feature = "faults")]
+        {
+            self.taken += 1;
+        }
+        match job {
+            Job::Close => self.queue.close(),
+            job => {
+                self.room.jobs += 1;
+                self.room.bytes += job.bytes();
+                batch.push(job);
+            }
+        }
     }
 
     /// Dropping a job answers it with [`StorageError::Stopped`](crate::StorageError::Stopped).
@@ -216,45 +287,57 @@ impl Writer {
         }
     }
 
-    /// One batch, one commit. An answer goes into `answers` before its job can fail the batch.
+    /// An answer goes into `answers` before its job can fail the batch.
+    async fn run(&mut self, job: Job, done: &mut Stats, answers: &mut Vec<Answer>) -> Result<(), Failure> {
+        match job {
+            Job::Write { key, value, answer } => {
+                answers.extend(answer.map(Answer::Kv));
+                done.kv_writes += 1;
+                done.kv_bytes += value.len() as u64;
+                let (sql, params) = key.write(value);
+                self.tx.write(sql, &params).await?;
+            }
+            Job::Remove { key, answer } => {
+                answers.extend(answer.map(Answer::Kv));
+                done.kv_removes += 1;
+                let (sql, params) = key.remove();
+                self.tx.write(sql, &params).await?;
+            }
+            Job::Transaction(transaction) => {
+                let name = transaction.name();
+                self.tx.enter_savepoint().await?;
+                let (verdict, answer) = watched(name, transaction.run(&mut self.tx)).await;
+                answers.push(answer);
+                if let Some(failure) = self.tx.failure() {
+                    return Err(failure);
+                }
+                match verdict {
+                    Verdict::Keep => {
+                        self.tx.keep_savepoint();
+                        done.transactions += 1;
+                    }
+                    Verdict::Undo => self.tx.undo_savepoint().await?,
+                    Verdict::Fail(reason) => return Err(Failure::Required { name, reason }),
+                }
+            }
+            Job::Close => {}
+        }
+        Ok(())
+    }
+
+    /// One batch, one commit.
     async fn apply(&mut self, batch: &mut Vec<Job>, answers: &mut Vec<Answer>) -> Result<Stats, Failure> {
         #[cfg(feature = "faults")]
         let _turn = self.shared.faults.turn().await;
         let mut done = Stats { commits: 1, ..Stats::default() };
         self.tx.begin().await?;
-        for job in batch.drain(..) {
-            match job {
-                Job::Write { key, value, answer } => {
-                    answers.extend(answer.map(Answer::Kv));
-                    done.kv_writes += 1;
-                    done.kv_bytes += value.len() as u64;
-                    let (sql, params) = key.write(value);
-                    self.tx.write(sql, &params).await?;
-                }
-                Job::Remove { key, answer } => {
-                    answers.extend(answer.map(Answer::Kv));
-                    done.kv_removes += 1;
-                    let (sql, params) = key.remove();
-                    self.tx.write(sql, &params).await?;
-                }
-                Job::Transaction(transaction) => {
-                    let name = transaction.name();
-                    self.tx.enter_savepoint().await?;
-                    let (verdict, answer) = watched(name, transaction.run(&mut self.tx)).await;
-                    answers.push(answer);
-                    if let Some(failure) = self.tx.failure() {
-                        return Err(failure);
-                    }
-                    match verdict {
-                        Verdict::Keep => {
-                            self.tx.keep_savepoint();
-                            done.transactions += 1;
-                        }
-                        Verdict::Undo => self.tx.undo_savepoint().await?,
-                        Verdict::Fail(reason) => return Err(Failure::Required { name, reason }),
-                    }
-                }
-                Job::Close => {}
+        let until = Instant::now() + JOIN_MAX;
+        loop {
+            for job in batch.drain(..) {
+                self.run(job, &mut done, answers).await?;
+            }
+            if !self.join(until, batch) {
+                break;
             }
         }
         crate::crash_point!("before_commit");
@@ -295,8 +378,8 @@ fn drop_replaced(batch: &mut Vec<Job>) {
     batch.retain(|_| keep.pop().unwrap_or(true));
 }
 
-impl From<sqlx::Error> for Failure {
-    fn from(error: sqlx::Error) -> Self {
+impl From<QueryError> for Failure {
+    fn from(error: QueryError) -> Self {
         Self::Database(Arc::new(error))
     }
 }

@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use protocol::api::admin::HoldSummary;
 use protocol::hold::HoldStateTag;
+use rusqlite::Connection;
 use serde_json::Value;
-use sqlx::Connection as _;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tests::attempt::Program;
 use tests::failure::{Failure, TestResult};
 use tests::stage::{PAYMENT_TIMEOUT, Setup, Stage};
@@ -29,19 +28,19 @@ fn wrong(error: impl std::fmt::Display) -> Failure {
 }
 
 /// A connection as an operator's tool has it: it does not even look after foreign keys.
-async fn connection(database: &Path) -> Result<SqliteConnection, Failure> {
-    let options = SqliteConnectOptions::new().filename(database).foreign_keys(false);
-    SqliteConnection::connect_with(&options).await.map_err(wrong)
+fn connection(database: &Path) -> Result<Connection, Failure> {
+    let connection = Connection::open(database).map_err(wrong)?;
+    connection.pragma_update(None, "foreign_keys", false).map_err(wrong)?;
+    Ok(connection)
 }
 
-async fn run(connection: &mut SqliteConnection, sql: &str) -> Result<u64, Failure> {
-    let done = sqlx::query(sqlx::AssertSqlSafe(sql.to_owned())).execute(connection).await;
-    done.map(|done| done.rows_affected()).map_err(|error| Failure::wrong(format!("{sql}: {error}")))
+fn run(connection: &Connection, sql: &str) -> Result<usize, Failure> {
+    connection.execute(sql, []).map_err(|error| Failure::wrong(format!("{sql}: {error}")))
 }
 
 /// Rows of other customers: copies of those that are there, each with one value that no version wrote. Answers how many rows of each
 /// table are damaged then.
-async fn damage_others(connection: &mut SqliteConnection) -> Result<Vec<(&'static str, u64)>, Failure> {
+fn damage_others(connection: &Connection) -> Result<Vec<(&'static str, u64)>, Failure> {
     let junk = format!("'{JUNK}'");
     let holds = [
         ("hold", "payer", "x'00'"),
@@ -87,19 +86,18 @@ async fn damage_others(connection: &mut SqliteConnection) -> Result<Vec<(&'stati
                  SELECT {id}, recipient, message, 0, received_at, received_at FROM mailbox_message WHERE id = 1"
             ),
         ] {
-            assert_eq!(run(connection, &sql).await?, 1, "{sql}");
+            assert_eq!(run(connection, &sql)?, 1, "{sql}");
         }
         // What is not damaged itself must not send the payee's message about.
         if *table != "pending_message" {
-            run(connection, &format!("DELETE FROM pending_message WHERE hold_id = {id}")).await?;
+            run(connection, &format!("DELETE FROM pending_message WHERE hold_id = {id}"))?;
         } else {
-            run(connection, &format!("UPDATE hold SET state = 'failed', cause = 'expired' WHERE id = {id}"))
-                .await?;
-            run(connection, &format!("DELETE FROM hold_part WHERE hold_id = {id}")).await?;
+            run(connection, &format!("UPDATE hold SET state = 'failed', cause = 'expired' WHERE id = {id}"))?;
+            run(connection, &format!("DELETE FROM hold_part WHERE hold_id = {id}"))?;
         }
         let key = if *table == "hold" { "id" } else { "hold_id" };
         let damage = format!("UPDATE {table} SET {column} = {value} WHERE {key} = {id}");
-        assert_eq!(run(connection, &damage).await?, 1, "{damage}");
+        assert_eq!(run(connection, &damage)?, 1, "{damage}");
     }
 
     let mailbox = [
@@ -118,11 +116,11 @@ async fn damage_others(connection: &mut SqliteConnection) -> Result<Vec<(&'stati
             "INSERT INTO mailbox_message SELECT {id}, recipient, previous_hop, randomblob(32), message, message_bytes, \
              received_at, expires_at, deliveries FROM mailbox_message WHERE id = 1"
         );
-        assert_eq!(run(connection, &copy).await?, 1);
+        assert_eq!(run(connection, &copy)?, 1);
         let elsewhere =
             format!("UPDATE mailbox_message SET recipient = {OTHER_PAYER} WHERE id = {id} AND id <> 0");
-        run(connection, &elsewhere).await?;
-        run(connection, &format!("UPDATE mailbox_message SET {column} = {value} WHERE id = {id}")).await?;
+        run(connection, &elsewhere)?;
+        run(connection, &format!("UPDATE mailbox_message SET {column} = {value} WHERE id = {id}"))?;
     }
 
     let devices = ["node_id = x'00'", "platform = 'pigeon'", "registered_at = -1", "sealed_token = NULL"];
@@ -135,8 +133,8 @@ async fn damage_others(connection: &mut SqliteConnection) -> Result<Vec<(&'stati
              WHERE node_id = (SELECT recipient FROM mailbox_message WHERE id = 1) AND platform = 'webhook' \
              ORDER BY registered_at DESC LIMIT 1"
         );
-        assert_eq!(run(connection, &copy).await?, 1);
-        assert_eq!(run(connection, &format!("UPDATE device SET {damage} WHERE device_id = {id}")).await?, 1);
+        assert_eq!(run(connection, &copy)?, 1);
+        assert_eq!(run(connection, &format!("UPDATE device SET {damage} WHERE device_id = {id}"))?, 1);
     }
 
     let wakes = [
@@ -154,12 +152,12 @@ async fn damage_others(connection: &mut SqliteConnection) -> Result<Vec<(&'stati
              SELECT {id}, node_id, reason, randomblob(32), gen, 'open', opened_at, expires_at, 0, step, attempts \
              FROM wake ORDER BY id LIMIT 1"
         );
-        assert_eq!(run(connection, &copy).await?, 1);
-        assert_eq!(run(connection, &format!("UPDATE wake SET {damage} WHERE id = {id}")).await?, 1);
+        assert_eq!(run(connection, &copy)?, 1);
+        assert_eq!(run(connection, &format!("UPDATE wake SET {damage} WHERE id = {id}"))?, 1);
     }
     let attempt = "INSERT INTO wake_attempt (id, wake, device_id, reason, sent_at) \
                    SELECT 1000, id, x'01', reason, -1 FROM wake ORDER BY id LIMIT 1";
-    assert_eq!(run(connection, attempt).await?, 1);
+    assert_eq!(run(connection, attempt)?, 1);
     Ok(vec![
         ("hold", 9),
         ("hold_hash", 1),
@@ -226,14 +224,14 @@ async fn damaged_rows_are_named_and_harm_nobody_else() -> TestResult {
     }
     stage.payers_lsp_mut().stop().await?;
 
-    let mut other = connection(&database).await?;
-    let mut counts = damage_others(&mut other).await?;
+    let other = connection(&database)?;
+    let mut counts = damage_others(&other)?;
     // The second payment's own HTLC, too.
     let lose = "UPDATE hold_part SET outbound_amount_msat = -outbound_amount_msat WHERE hold_id = 2";
-    assert_eq!(run(&mut other, lose).await?, 1);
+    assert_eq!(run(&other, lose)?, 1);
     counts[2].1 += 1;
-    run(&mut other, "UPDATE kv SET value = x'00ff' WHERE key IN ('network_graph', 'scorer')").await?;
-    other.close().await.map_err(wrong)?;
+    run(&other, "UPDATE kv SET value = x'00ff' WHERE key IN ('network_graph', 'scorer')")?;
+    other.close().map_err(|(_, error)| wrong(error))?;
 
     stage.payers_lsp_mut().start().await?;
     until_counted(&stage, &counts).await?;
@@ -268,10 +266,10 @@ async fn damaged_rows_are_named_and_harm_nobody_else() -> TestResult {
     }
 
     // Mended, it is what it was.
-    let mut other = connection(&database).await?;
+    let other = connection(&database)?;
     let mend = "UPDATE hold_part SET outbound_amount_msat = -outbound_amount_msat WHERE hold_id = 2";
-    assert_eq!(run(&mut other, mend).await?, 1);
-    other.close().await.map_err(wrong)?;
+    assert_eq!(run(&other, mend)?, 1);
+    other.close().map_err(|(_, error)| wrong(error))?;
     stage.payers_lsp_mut().start().await?;
     counts[2].1 -= 1;
     until_counted(&stage, &counts).await?;
@@ -304,10 +302,9 @@ async fn refuses_to_start(stage: &Stage, database: &Path) -> Result<(), Failure>
         ("primary_namespace = 'monitors'", "key `monitors/"),
         ("primary_namespace = 'on_chain_wallet'", "key `on_chain_wallet/"),
     ] {
-        let mut other = connection(database).await?;
-        run(&mut other, &format!("UPDATE kv SET value = substr(value, 1, length(value) / 2) WHERE {key}"))
-            .await?;
-        other.close().await.map_err(wrong)?;
+        let other = connection(database)?;
+        run(&other, &format!("UPDATE kv SET value = substr(value, 1, length(value) / 2) WHERE {key}"))?;
+        other.close().map_err(|(_, error)| wrong(error))?;
         let refused = program.attempt(&["run"]).await?;
         assert_ne!(refused.code, Some(0), "{key}");
         assert!(refused.stderr.contains(word) && !refused.stderr.contains("the server is up"), "{refused:?}");

@@ -195,7 +195,7 @@ impl Mailbox {
     /// # Errors
     /// When the database fails or a row cannot be read.
     pub async fn list(&self, limit: u32) -> Result<Vec<MailboxView>, StoreError> {
-        let rows = self.database.read("list_mailbox", |tx| Box::pin(mailbox::list(tx, limit))).await?;
+        let rows = self.database.read("list_mailbox", move |tx| Box::pin(mailbox::list(tx, limit))).await?;
         Ok(rows.into_iter().map(MailboxView::from).collect())
     }
 

@@ -141,7 +141,7 @@ impl Waker {
         }
         let next = self
             .database
-            .read::<_, StorageError, _>("next_wake", |tx| Box::pin(wakes::next_due(tx, now_unix)));
+            .read::<_, StorageError, _>("next_wake", move |tx| Box::pin(wakes::next_due(tx, now_unix)));
         let next = meanwhile(in_flight, next).await?;
         let until_next = next.map(|due_at| Duration::from_secs(due_at.saturating_sub(self.clock.now_unix())));
         Ok(until_next.unwrap_or(RESCAN_INTERVAL).clamp(Duration::from_millis(100), RESCAN_INTERVAL))

@@ -2,7 +2,6 @@
 
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
-use crate::sqlite;
 use crate::trouble::TroubleKind;
 
 /// `not_null_violation`
@@ -14,8 +13,6 @@ pub(crate) fn trouble(error: &sqlx::Error) -> Option<TroubleKind> {
         Some(answer) => {
             of_state(answer.code()).or_else(|| is_broken(error).then_some(TroubleKind::Unreachable))
         }
-        // An injected fault speaks SQLite's language.
-        None if matches!(error, sqlx::Error::Database(_)) => sqlite::codes::trouble(error),
         None => is_broken(error).then_some(TroubleKind::Unreachable),
     }
 }
@@ -38,10 +35,7 @@ fn of_state(state: &str) -> Option<TroubleKind> {
 
 /// Whether the database is damaged: `data_corrupted`, `index_corrupted`.
 pub(crate) fn is_damage(error: &sqlx::Error) -> bool {
-    match answer(error) {
-        Some(answer) => matches!(answer.code(), "XX001" | "XX002"),
-        None => sqlite::codes::is_damage(error),
-    }
+    answer(error).is_some_and(|answer| matches!(answer.code(), "XX001" | "XX002"))
 }
 
 /// Whether nothing more can be heard on this connection.

@@ -7,6 +7,7 @@ use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 
 use super::PostgresUrl;
 use crate::StorageError;
+use crate::database::Durability;
 
 /// Sessions of the server that reads take.
 const READERS_MAX: u32 = 8;
@@ -35,15 +36,6 @@ const SESSION: [(&str, &str); 8] = [
     ("tcp_keepalives_count", "3"),
 ];
 
-/// Whether a commit is on disk before it is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Durability {
-    Synced,
-    /// For simulations.
-    #[cfg(feature = "faults")]
-    Unsynced,
-}
-
 fn options(url: &PostgresUrl) -> PgConnectOptions {
     url.options()
         .application_name("lightning-rod")
@@ -57,7 +49,7 @@ async fn connect(url: &PostgresUrl, options: PgConnectOptions) -> Result<PgConne
     tokio::time::timeout(CONNECT_TIME_MAX, PgConnection::connect_with(&options))
         .await
         .unwrap_or_else(|_| Err(late()))
-        .map_err(|source| StorageError::Connect { database: url.to_string(), source })
+        .map_err(|source| StorageError::Connect { database: url.to_string(), source: source.into() })
 }
 
 /// A session that may write, on a server that is to be trusted with it.
@@ -89,7 +81,7 @@ pub(super) async fn readers(url: &PostgresUrl) -> Result<PgPool, StorageError> {
         .idle_timeout(None)
         .connect_with(options(url).options([("default_transaction_read_only", "on")]))
         .await
-        .map_err(|source| StorageError::Connect { database: url.to_string(), source })
+        .map_err(|source| StorageError::Connect { database: url.to_string(), source: source.into() })
 }
 
 /// Why channel state must not be given to this server, if it must not.

@@ -5,7 +5,8 @@ use sqlx::{AssertSqlSafe, Connection as _};
 
 use super::lease::{Held, Place, Seen};
 use super::query::{bound, fetch};
-use super::{Durability, PostgresUrl, codes, connect, lease};
+use super::{PostgresUrl, codes, connect, lease};
+use crate::database::Durability;
 use crate::link::Standing;
 use crate::session::{Stumble, Wanted};
 use crate::trouble::{Cause, TroubleKind};
@@ -154,7 +155,7 @@ fn to_wait_for(error: StorageError) -> Stumble {
     let kind = match &error {
         StorageError::Unsuitable { .. } => TroubleKind::ReadOnly,
         StorageError::Query(error) | StorageError::Connect { source: error, .. } => {
-            codes::trouble(error).unwrap_or(TroubleKind::Unreachable)
+            error.trouble().unwrap_or(TroubleKind::Unreachable)
         }
         _ => TroubleKind::Unreachable,
     };

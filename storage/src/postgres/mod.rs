@@ -12,10 +12,10 @@ use std::sync::{Mutex, PoisonError};
 use sqlx::postgres::{PgConnection, PgPool};
 use sqlx::{Connection as _, Row as _};
 
-pub(crate) use connect::Durability;
 pub(crate) use link::Link;
 pub use url::PostgresUrl;
 
+use crate::database::Durability;
 use crate::{MigrationSet, StorageError, migration};
 
 /// Whether there is a table of the name `$1`.

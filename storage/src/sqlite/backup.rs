@@ -2,15 +2,14 @@
 
 use std::path::Path;
 
-use sqlx::Connection as _;
+use super::{canonical, connect_reader, owner_only};
+use crate::{StorageError, values};
 
-use super::{canonical, connect_watcher, owner_only};
-use crate::StorageError;
-
-pub(crate) async fn backup(from: &Path, to: &Path) -> Result<(), StorageError> {
+/// Takes as long as the disk does, in the calling thread.
+pub(crate) fn backup(from: &Path, to: &Path) -> Result<(), StorageError> {
     let open = |source| StorageError::Open { path: to.to_owned(), source };
     let file = owner_only().create_new(true).open(to).map_err(open)?;
-    let copied = copy(from, to).await;
+    let copied = copy(from, to);
     match copied {
         Ok(()) => file.sync_all().map_err(open),
         Err(error) => {
@@ -22,9 +21,9 @@ pub(crate) async fn backup(from: &Path, to: &Path) -> Result<(), StorageError> {
     }
 }
 
-async fn copy(from: &Path, to: &Path) -> Result<(), StorageError> {
-    let mut connection = connect_watcher(&canonical(from)?).await?;
-    let name = to.to_str().ok_or(StorageError::ValueRange)?.to_owned();
-    sqlx::query("VACUUM INTO $1").bind(name).execute(&mut connection).await?;
-    Ok(connection.close().await?)
+fn copy(from: &Path, to: &Path) -> Result<(), StorageError> {
+    let mut connection = connect_reader(&canonical(from)?)?;
+    let name = to.to_str().ok_or(StorageError::ValueRange)?;
+    connection.execute("VACUUM INTO $1", &values![name])?;
+    Ok(connection.close()?)
 }

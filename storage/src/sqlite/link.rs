@@ -1,24 +1,21 @@
-use sqlx::sqlite::SqliteConnection;
-use sqlx::{Connection as _, Row as _};
-
 use super::Files;
+use super::connection::Connection;
 use super::files::Astray;
-use super::query::{bound, fetch};
-use crate::link::Standing;
+use crate::link::{Control, Standing};
 use crate::session::{Stumble, Wanted};
 use crate::trouble::Cause;
-use crate::{Failure, Row, Value};
+use crate::{Failure, QueryError, Row, Value};
 
 /// The connection that writes a SQLite file.
 pub(crate) struct Link {
-    connection: SqliteConnection,
+    connection: Connection,
     /// Only reads, and so notices whatever is committed. The writing connection's own `data_version` moves with its errors too.
-    watcher: SqliteConnection,
+    watcher: Connection,
     files: Files,
 }
 
 impl Link {
-    pub(crate) fn new(connection: SqliteConnection, watcher: SqliteConnection, files: Files) -> Self {
+    pub(crate) fn new(connection: Connection, watcher: Connection, files: Files) -> Self {
         Self { connection, watcher, files }
     }
 
@@ -31,35 +28,48 @@ impl Link {
         }
     }
 
-    pub(crate) async fn run(&mut self, sql: &'static str) -> Result<(), sqlx::Error> {
-        sqlx::query(sql).execute(&mut self.connection).await.map(drop)
+    pub(crate) fn run(&mut self, sql: &'static str) -> Result<(), QueryError> {
+        self.connection.run(sql)
     }
 
-    pub(crate) async fn execute(&mut self, sql: &'static str, params: &[Value]) -> Result<u64, sqlx::Error> {
-        bound(sql, params).execute(&mut self.connection).await.map(|done| done.rows_affected())
+    pub(crate) fn control(&mut self, control: Control) -> Result<(), QueryError> {
+        // One after the other: a text of two statements would be read anew each time.
+        match control {
+            Control::Renew => {
+                self.run(Control::Release.sql())?;
+                self.run(Control::Set.sql())
+            }
+            control => self.run(control.sql()),
+        }
     }
 
-    pub(crate) async fn fetch(
+    pub(crate) fn execute(&mut self, sql: &'static str, params: &[Value]) -> Result<u64, QueryError> {
+        self.connection.execute(sql, params)
+    }
+
+    pub(crate) fn fetch(
         &mut self,
         sql: &'static str,
         params: &[Value],
         wanted: Wanted,
-    ) -> Result<Vec<Row>, sqlx::Error> {
-        fetch(&mut self.connection, sql, params, wanted).await
+    ) -> Result<Vec<Row>, QueryError> {
+        self.connection.fetch(sql, params, wanted)
     }
 
-    pub(crate) async fn rollback(&mut self) {
-        if let Err(error) = self.run("ROLLBACK").await {
+    pub(crate) fn rollback(&mut self) {
+        if let Err(error) = self.run("ROLLBACK") {
             tracing::trace!(%error, "SQLite had rolled back by itself");
         }
     }
 
-    pub(crate) async fn version(&mut self) -> Result<i64, sqlx::Error> {
-        sqlx::query("PRAGMA data_version").fetch_one(&mut self.watcher).await?.try_get(0)
+    /// Nothing if the answer is no number.
+    pub(crate) fn version(&mut self) -> Result<Option<i64>, QueryError> {
+        let rows = self.watcher.fetch("PRAGMA data_version", &[], Wanted::First)?;
+        Ok(rows.first().and_then(|row| row.get_i64("data_version").ok()))
     }
 
-    pub(crate) async fn close(self) -> Result<(), sqlx::Error> {
-        self.watcher.close().await?;
-        self.connection.close().await
+    pub(crate) fn close(self) -> Result<(), QueryError> {
+        self.watcher.close()?;
+        self.connection.close()
     }
 }

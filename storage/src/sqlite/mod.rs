@@ -2,62 +2,57 @@
 
 pub(crate) mod backup;
 pub(crate) mod codes;
+mod connection;
 mod files;
 mod lease;
 mod link;
-pub(crate) mod query;
+mod migrate;
+mod readers;
+mod row;
 
 use std::fs::OpenOptions;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
-    SqliteSynchronous,
-};
-use sqlx::{ConnectOptions as _, Connection as _};
-
+use connection::Access;
+pub(crate) use connection::Connection;
 pub(crate) use files::Files;
 pub(crate) use lease::Lease;
 pub(crate) use link::Link;
+pub(crate) use readers::{Lent, Readers};
+pub(crate) use row::{OfCell, SqliteRow};
 
-use crate::{MigrationSet, StorageError, migration};
+use crate::database::Durability;
+use crate::{MigrationSet, StorageError};
 
 /// Whether there is a table of the name `$1`.
 pub(crate) const HAS_TABLE: &str = "SELECT 1 AS one FROM sqlite_schema WHERE type = 'table' AND name = $1";
 
-/// Each reader is a thread of its own.
-const READERS_MAX: u32 = 4;
-
-/// For an operator's own look into the file; nobody else writes.
-const BUSY_SECONDS_MAX: u64 = 30;
-
-/// How long the writer waits for another's lock before it says that it is in trouble, in milliseconds.
-const WRITER_PATIENCE: &str = "PRAGMA busy_timeout = 1000";
+/// How long the writer waits for another's lock before it says that it is in trouble.
+const WRITER_PATIENCE: Duration = Duration::from_secs(1);
 
 /// At 4,096 bytes each: fewer, larger checkpoints than SQLite's 1,000, since every one costs two more fsyncs.
-const CHECKPOINT_PAGES: &str = "4000";
+const CHECKPOINT_PAGES: u32 = 4_000;
 
-/// What the write-ahead log is cut back to after a burst, in bytes.
-const LOG_BYTES_KEPT: &str = "67108864";
-
-const STATEMENTS_CACHED: usize = 512;
+/// What the write-ahead log is cut back to after a burst.
+const LOG_BYTES_KEPT: u32 = 64 << 20;
 
 /// Takes the lease, creates what is missing, and applies the migrations.
-pub(crate) async fn open(
+pub(crate) fn open(
     path: &Path,
     sets: &[MigrationSet],
-    synchronous: SqliteSynchronous,
-) -> Result<(Link, SqlitePool, Lease), StorageError> {
+    durability: Durability,
+) -> Result<(Link, Readers, Lease), StorageError> {
     let path = canonical(path)?;
     let lease = Lease::take(&path)?;
     create(&path)?;
-    let mut connection = connect_writer(&path, synchronous).await?;
-    migration::run_sqlite(&mut connection, sets).await?;
-    be_impatient(&mut connection).await?;
-    let readers = connect_readers(&path).await?;
-    let watcher = connect_watcher(&path).await?;
+    let mut connection = connecting(&path, connect_writer(&path, durability))?;
+    migrate::run(connection.raw(), sets)?;
+    // Nobody waits for a lock in silence: the writer notices soon, and says so.
+    connecting(&path, connection.set_busy_timeout(WRITER_PATIENCE))?;
+    let readers = Readers::open(&path, durability)?;
+    let watcher = connect_reader(&path)?;
     let files = Files::of(&path).map_err(|source| StorageError::Open { path, source })?;
     Ok((Link::new(connection, watcher, files), readers, lease))
 }
@@ -103,49 +98,29 @@ pub(crate) fn owner_only() -> OpenOptions {
     options
 }
 
-async fn connect_writer(
-    path: &Path,
-    synchronous: SqliteSynchronous,
-) -> Result<SqliteConnection, StorageError> {
-    let options = options(path)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(synchronous)
-        .pragma("fullfsync", "on")
-        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
-        .pragma("journal_size_limit", LOG_BYTES_KEPT);
-    SqliteConnection::connect_with(&options)
-        .await
-        .map_err(|source| StorageError::Connect { database: path.display().to_string(), source })
+fn connect_writer(path: &Path, durability: Durability) -> Result<Connection, rusqlite::Error> {
+    let synchronous = match durability {
+        Durability::Synced => "full",
+        #[cfg(feature = "faults")]
+        Durability::Unsynced => "off",
+    };
+    let connection = Connection::open(path, Access::Write)?;
+    connection.set_pragma("journal_mode", "wal")?;
+    connection.set_pragma("synchronous", synchronous)?;
+    connection.set_pragma("fullfsync", true)?;
+    connection.set_pragma("wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    connection.set_pragma("journal_size_limit", LOG_BYTES_KEPT)?;
+    Ok(connection)
 }
 
-/// Nobody waits for a lock in silence: the writer notices soon, and says so.
-async fn be_impatient(writer: &mut SqliteConnection) -> Result<(), StorageError> {
-    Ok(sqlx::query(WRITER_PATIENCE).execute(writer).await.map(drop)?)
+/// One that only reads.
+pub(crate) fn connect_reader(path: &Path) -> Result<Connection, StorageError> {
+    connecting(path, Connection::open(path, Access::Read))
 }
 
-/// One that only reads, and is no part of the pool.
-pub(crate) async fn connect_watcher(path: &Path) -> Result<SqliteConnection, StorageError> {
-    SqliteConnection::connect_with(&options(path).read_only(true))
-        .await
-        .map_err(|source| StorageError::Connect { database: path.display().to_string(), source })
-}
-
-pub(crate) async fn connect_readers(path: &Path) -> Result<SqlitePool, StorageError> {
-    SqlitePoolOptions::new()
-        .max_connections(READERS_MAX)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .test_before_acquire(false)
-        .connect_with(options(path).read_only(true))
-        .await
-        .map_err(|source| StorageError::Connect { database: path.display().to_string(), source })
-}
-
-fn options(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(path)
-        .foreign_keys(true)
-        .busy_timeout(Duration::from_secs(BUSY_SECONDS_MAX))
-        .statement_cache_capacity(STATEMENTS_CACHED)
-        .disable_statement_logging()
+fn connecting<T>(path: &Path, connected: Result<T, rusqlite::Error>) -> Result<T, StorageError> {
+    connected.map_err(|source| StorageError::Connect {
+        database: path.display().to_string(),
+        source: source.into(),
+    })
 }

@@ -2,7 +2,9 @@ use futures::FutureExt as _;
 use storage::testing::Scratch;
 use storage::{Commit, Database, Failure, StorageError, values};
 
-use crate::{Folder, add_note, note_ids, open};
+use tokio::runtime::Runtime;
+
+use crate::{Folder, add_note, close_gate, note_ids, open};
 
 storage::on_both!(
     a_failed_commit_stops_the_writer,
@@ -25,9 +27,11 @@ async fn a_failed_commit_stops_the_writer(folder: Scratch) {
     add_note(&db, 1, "durable").await.unwrap();
     assert!(db.failed().now_or_never().is_none());
 
+    let gate = close_gate(&db);
     let before = add_note(&db, 2, "same batch");
     let broken = break_commit(&db);
     let written = db.kv().write("", "", "k", vec![1]);
+    drop(gate);
     assert!(matches!(before.await, Err(StorageError::NotCommitted(Failure::Database(_)))));
     assert!(matches!(broken.await, Err(StorageError::NotCommitted(Failure::Database(_)))));
     assert!(matches!(written.await, Err(StorageError::NotCommitted(Failure::Database(_)))));
@@ -52,12 +56,14 @@ async fn a_failed_process_keeps_the_lease_until_it_closes(folder: Scratch) {
 async fn a_required_transaction_that_fails_holds_back_what_follows(folder: Scratch) {
     let db = open(&folder).await;
     add_note(&db, 1, "there").await.unwrap();
+    let gate = close_gate(&db);
     let required: Commit<u64, StorageError> = db.submit_required("required", |tx| {
         Box::pin(async move {
             tx.execute("INSERT INTO note (id, text) VALUES ($1, 'again')", &values![1_u32]).await
         })
     });
     let forgets = db.kv().write("", "", "manager", vec![1]);
+    drop(gate);
     assert!(matches!(
         required.await,
         Err(StorageError::NotCommitted(Failure::Required { name: "required", .. }))
@@ -136,13 +142,24 @@ async fn a_damaged_file_stops_whoever_only_reads_it_too() {
 }
 
 #[test]
-fn a_runtime_that_goes_takes_the_writer_along_and_says_so() {
+fn a_runtime_that_goes_leaves_a_files_writer_alone() {
     let folder = Folder::new();
-    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let runtime = Runtime::new().unwrap();
     let db = runtime.block_on(folder.open());
     drop(runtime);
-    let other = tokio::runtime::Runtime::new().unwrap();
-    other.block_on(async {
+    Runtime::new().unwrap().block_on(async {
+        add_note(&db, 1, "late").await.unwrap();
+        assert_eq!(note_ids(&db).await, [1]);
+    });
+}
+
+#[test]
+fn a_runtime_that_goes_takes_the_writer_to_postgres_along_and_says_so() {
+    let Some(scratch) = Scratch::postgres() else { return };
+    let runtime = Runtime::new().unwrap();
+    let db = runtime.block_on(open(&scratch));
+    drop(runtime);
+    Runtime::new().unwrap().block_on(async {
         assert!(matches!(db.failed().await, Failure::TornDown));
         assert!(matches!(add_note(&db, 1, "late").await, Err(StorageError::Stopped)));
     });

@@ -18,6 +18,7 @@ storage::on_both!(
 async fn what_is_cut_off_is_as_after_a_kill(folder: Scratch) {
     let db = open(&folder).await;
     add_note(&db, 1, "durable").await.unwrap();
+    db.faults().fail_until_cleared(Fault::Full);
     let waiting = add_note(&db, 2, "under way");
     db.cut().await;
     let later = add_note(&db, 3, "too late");

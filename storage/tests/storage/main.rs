@@ -19,6 +19,7 @@ use std::path::PathBuf;
 
 use storage::testing::Scratch;
 use storage::{Commit, Database, DatabaseUrl, Migration, MigrationSet, StorageError, values};
+use tokio::sync::oneshot;
 
 /// A table to write to. The deferred reference is the one constraint that a commit itself can fail on.
 const NOTES: MigrationSet = MigrationSet {
@@ -80,6 +81,18 @@ fn add_note(db: &Database, id: i64, text: &str) -> Commit<(), StorageError> {
             Ok(())
         })
     })
+}
+
+/// What is queued from now on waits until the gate is dropped, and is then one batch.
+fn close_gate(db: &Database) -> oneshot::Sender<()> {
+    let (gate, opened) = oneshot::channel();
+    drop(db.submit("gate", |_| {
+        Box::pin(async move {
+            let _ = opened.await;
+            Ok::<_, StorageError>(())
+        })
+    }));
+    gate
 }
 
 async fn notes(db: &Database) -> Vec<(i64, String)> {

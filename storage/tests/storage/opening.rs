@@ -48,7 +48,7 @@ async fn tables(db: &Database, scratch: &Scratch) -> Vec<String> {
     } else {
         "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name"
     };
-    db.read("tables", |tx| {
+    db.read("tables", move |tx| {
         Box::pin(async move {
             let rows = tx.fetch_all(sql, &[]).await?;
             rows.iter().map(|row| row.get_text("name")).collect::<Result<_, StorageError>>()

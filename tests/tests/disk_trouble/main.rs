@@ -8,9 +8,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::Connection;
 use serde_json::Value;
-use sqlx::Connection as _;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tests::attempt::Program;
 use tests::failure::{Failure, TestResult};
 use tests::stage::{PAYMENT_TIMEOUT, Setup, Stage};
@@ -89,11 +88,11 @@ async fn story(
     Ok(())
 }
 
-async fn locked(database: &Path) -> Result<SqliteConnection, Failure> {
-    let wrong = |error: sqlx::Error| Failure::wrong(error.to_string());
-    let options = SqliteConnectOptions::new().filename(database).busy_timeout(Duration::from_secs(60));
-    let mut other = SqliteConnection::connect_with(&options).await.map_err(wrong)?;
-    sqlx::query("BEGIN EXCLUSIVE").execute(&mut other).await.map_err(wrong)?;
+fn locked(database: &Path) -> Result<Connection, Failure> {
+    let wrong = |error: rusqlite::Error| Failure::wrong(error.to_string());
+    let other = Connection::open(database).map_err(wrong)?;
+    other.busy_timeout(Duration::from_secs(60)).map_err(wrong)?;
+    other.execute_batch("BEGIN EXCLUSIVE").map_err(wrong)?;
     Ok(other)
 }
 
@@ -118,9 +117,9 @@ async fn payments_outlive_a_disk_that_cannot_be_written() -> TestResult {
     story(&stage, "the disk answers with errors", fail, async || refuse_writes(process, false)).await?;
 
     // The lock is given up with the connection.
-    let holder = std::cell::RefCell::new(None::<SqliteConnection>);
+    let holder = std::cell::RefCell::new(None::<Connection>);
     let lock = async || {
-        let connection = locked(&database).await?;
+        let connection = locked(&database)?;
         *holder.borrow_mut() = Some(connection);
         Ok(())
     };

@@ -133,7 +133,7 @@ impl Core {
         };
         let (invoice, known) = self
             .database
-            .read("invoice_of_pending", |tx| {
+            .read("invoice_of_pending", move |tx| {
                 Box::pin(async move {
                     let known = pending::get(tx, payment_hash, pid_hash).await?;
                     Ok::<_, WalletError>((invoices::get(tx, payment_hash).await?, known))
@@ -231,7 +231,7 @@ impl Core {
     ) -> Result<(), Replay> {
         let read = self
             .database
-            .read("invoice_of_payment", |tx| {
+            .read("invoice_of_payment", move |tx| {
                 Box::pin(async move {
                     let pending = pending::of_invoice(tx, payment_hash).await?;
                     Ok::<_, WalletError>((invoices::get(tx, payment_hash).await?, pending))

@@ -106,7 +106,7 @@ impl Core {
 
     async fn find_payment(&self, payment_hash: PaymentHash) -> Result<Option<Payment>, WalletError> {
         self.database
-            .read("payment", |tx| Box::pin(async move { Ok(payments::get(tx, payment_hash).await?) }))
+            .read("payment", move |tx| Box::pin(async move { Ok(payments::get(tx, payment_hash).await?) }))
             .await
     }
 

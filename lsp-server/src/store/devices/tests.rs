@@ -21,7 +21,7 @@ fn registered_at(mut device: NewDevice, now: u64) -> NewDevice {
 }
 
 async fn devices_of(db: &TestDatabase, node: u8) -> Vec<Device> {
-    db.database.read("test", |tx| Box::pin(of_node(tx, public(node)))).await.unwrap()
+    db.database.read("test", move |tx| Box::pin(of_node(tx, public(node)))).await.unwrap()
 }
 
 async fn a_device_keeps_its_name_when_it_registers_again(scratch: Scratch) {

@@ -37,7 +37,7 @@ pub(crate) async fn handle(
         _ => return Err(AdminError::Id { expected: "a wake's id of 32 hex digits, or a node id of 66" }),
     };
     let records =
-        server.database().read("admin_wake", |tx| Box::pin(ledger::find(tx, which, WAKES_MAX))).await?;
+        server.database().read("admin_wake", move |tx| Box::pin(ledger::find(tx, which, WAKES_MAX))).await?;
     if records.is_empty() && matches!(which, Which::Wake(_)) {
         return Err(AdminError::NotFound { what: "wake" });
     }
