@@ -1,9 +1,14 @@
 //! What goes wrong in a world.
 
+use std::time::Duration;
+
 use storage::faults::Fault;
 
 use super::ldk::{At, Event};
 use super::world::World;
+
+/// Blocks in one burst, at most.
+const BURST_BLOCKS_MAX: u64 = 300;
 
 impl World {
     /// The process dies: now, before one of the next calls of LDK, or at one of the next commits.
@@ -86,5 +91,47 @@ impl World {
             state.trace.count("PaymentForwarded doubled");
             state.memory.events.push_back(Event::Forwarded(htlc));
         }
+    }
+
+    /// Many blocks at once: the LSP was cut off, or the chain was quick.
+    pub(super) fn burst(&mut self) {
+        let blocks = if self.rng.percent(70) {
+            self.rng.between(2, 20)
+        } else {
+            self.rng.between(2, BURST_BLOCKS_MAX)
+        };
+        self.note("burst of blocks");
+        {
+            let mut state = self.model.lock();
+            let height = state.height + blocks as u32;
+            state.set_height(height);
+            state.now += Duration::from_secs(blocks * 60);
+            // Whoever waits now had no calm blocks to come in.
+            let calm = state.calm;
+            for htlc in &mut state.htlcs {
+                htlc.waits_since = htlc.waits_since.map(|_| calm);
+            }
+            if state.dead {
+                return;
+            }
+            state.block_connected();
+        }
+        self.tell_block();
+    }
+
+    pub(super) fn reorg(&mut self) {
+        let back = self.rng.between(1, 5) as u32;
+        self.note("reorg");
+        let height = {
+            let mut state = self.model.lock();
+            let height = state.height;
+            state.set_height(height - back);
+            height
+        };
+        if self.rng.percent(50) {
+            self.after();
+        }
+        self.model.lock().set_height(height);
+        self.calm_block();
     }
 }

@@ -10,6 +10,9 @@ use super::world::World;
 /// Rounds from the last fault until nothing may be left: past every deadline and expiry.
 const ROUNDS: u32 = 7;
 
+/// Rounds after which a payment_pending in the LSP's care has reached its payee, who is there.
+const CARE_ROUNDS: u32 = 3;
+
 impl World {
     /// Lets everything that is under way come to its end, and checks that it did.
     pub fn finish(&mut self) {
@@ -23,6 +26,7 @@ impl World {
             }
         }
         self.mail.clear();
+        self.may_lose_connection = false;
         self.revive();
         for round in 0..ROUNDS {
             if round >= 2 && self.has_ended() {
@@ -51,6 +55,9 @@ impl World {
                 self.calm_block();
             }
             self.revive();
+            if round + 1 == CARE_ROUNDS {
+                self.model.lock().check_care();
+            }
         }
         for _ in 0..3 {
             self.handle_events();
@@ -87,6 +94,13 @@ impl World {
     fn check_ended(&mut self) {
         let rows = self.process.as_ref().and_then(unfinished).unwrap_or_default();
         let mut state = self.model.lock();
+        let now = state.now;
+        for ((_, message), _) in self.stored.iter().filter(|(_, until)| now < **until) {
+            let payment = message.first().copied().unwrap_or_default();
+            state
+                .trace
+                .violation(format!("the message of payment {payment} was kept and never reached anybody"));
+        }
         for row in rows {
             state.trace.violation(format!("at the end there still is {row}"));
         }

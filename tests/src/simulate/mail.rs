@@ -1,13 +1,17 @@
 //! Messages that reach the LSP, or do not.
 
+use bitcoin::secp256k1::PublicKey;
 use node::{ForwardVerdict, ForwardedOnion, IncomingMessage, NodeHandler};
 use protocol::ids::Pid;
 use protocol::units::BlockHeight;
 use protocol::wire::{BlockAnswer, Message, PaymentBlock, PaymentCancel, PaymentStatus};
 
-use super::keys::{self, LSP};
+use super::keys::{self, LSP, PEER_LSP_NUMBER};
 use super::ldk::Event;
 use super::world::{Mail, World};
+
+/// Kept messages that are handed to a phone which is gone and was not missed yet, in a hundred.
+const DEAD_CONNECTION_PERCENT: u64 = 8;
 
 impl World {
     /// A message reaches the LSP: any of those under way.
@@ -20,7 +24,13 @@ impl World {
 
     pub(super) fn deliver_at(&mut self, index: usize) {
         let mail = self.mail.remove(index);
-        self.model.lock().trace.line(format!("- arrives {mail:?}"));
+        {
+            let mut state = self.model.lock();
+            state.trace.line(format!("- arrives {mail:?}"));
+            if let Mail::Cancel(number) = mail {
+                state.payments[number].cancel_sent = true;
+            }
+        }
         if self.rng.percent(8) {
             self.model.lock().trace.count("message doubled");
             self.mail.push(mail);
@@ -172,5 +182,21 @@ impl World {
             state.trace.line(format!("- lost {lost:?}"));
             state.trace.count("message lost");
         }
+    }
+
+    /// The phone that a kept message was handed to was gone already: its LSP hears of that only now, and keeps the message.
+    pub(super) fn was_dead(&mut self, peer: PublicKey, message: &[u8]) -> bool {
+        let key = (peer, message.to_vec());
+        let is_kept = self.stored.contains_key(&key) && !self.handed_over.contains_key(&key);
+        let phone = (0..PEER_LSP_NUMBER).find(|phone| Self::phone(*phone) == peer);
+        let Some(phone) = phone.filter(|_| is_kept && self.may_lose_connection) else { return false };
+        let is_here = self.model.lock().peers.get(&peer).is_some_and(|peer| peer.connected);
+        if !is_here || !self.rng.percent(DEAD_CONNECTION_PERCENT) {
+            return false;
+        }
+        self.may_lose_connection = false;
+        self.note("kept message handed to a dead connection");
+        self.leaves(phone);
+        true
     }
 }

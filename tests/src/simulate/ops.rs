@@ -8,11 +8,11 @@ use protocol::units::BlockHeight;
 use super::keys::{self, PEER_LSP_NUMBER, PEERS_MAX};
 use super::world::{BLOCK_SECONDS, Mail, World};
 
-/// Blocks in one burst, at most.
-const BURST_BLOCKS_MAX: u64 = 300;
-
 /// What a payer's route leaves after the deadline: 41 for an LDK payee, and the margin of 6 (`protocol::deadline`).
 const AFTER_DEADLINE_BLOCKS: u32 = 47;
+
+/// Payers who ask at once whether their payment_pending is in the LSP's care, in a hundred.
+const STATUS_PERCENT: u64 = 40;
 
 impl World {
     /// One operation, and the server's own work after it.
@@ -105,6 +105,10 @@ impl World {
             _ if !knows => {
                 self.mail.push(Mail::Pending(number));
                 self.deliver_at(self.mail.len() - 1);
+                if self.rng.percent(STATUS_PERCENT) {
+                    self.mail.push(Mail::Status(number));
+                    self.deliver_at(self.mail.len() - 1);
+                }
             }
             _ => self.deliver(),
         }
@@ -294,55 +298,15 @@ impl World {
             alarmed = Some(alarms.iter().any(|alarm| alarm.contains("wait for phones")));
         });
         if let Some(alarmed) = alarmed {
-            self.model.lock().check_waiting(alarmed);
+            let mut state = self.model.lock();
+            state.check_waiting(alarmed);
+            state.check_deadlines();
         }
     }
 
-    fn tell_block(&self) {
+    pub(super) fn tell_block(&self) {
         let height = BlockHeight(self.model.lock().height);
         self.with(|process| process.call(|handler| handler.block_connected(height)));
-    }
-
-    /// Many blocks at once: the LSP was cut off, or the chain was quick.
-    fn burst(&mut self) {
-        let blocks = if self.rng.percent(70) {
-            self.rng.between(2, 20)
-        } else {
-            self.rng.between(2, BURST_BLOCKS_MAX)
-        };
-        self.note("burst of blocks");
-        {
-            let mut state = self.model.lock();
-            let height = state.height + blocks as u32;
-            state.set_height(height);
-            state.now += Duration::from_secs(blocks * 60);
-            // Whoever waits now had no calm blocks to come in.
-            let calm = state.calm;
-            for htlc in &mut state.htlcs {
-                htlc.waits_since = htlc.waits_since.map(|_| calm);
-            }
-            if state.dead {
-                return;
-            }
-            state.block_connected();
-        }
-        self.tell_block();
-    }
-
-    fn reorg(&mut self) {
-        let back = self.rng.between(1, 5) as u32;
-        self.note("reorg");
-        let height = {
-            let mut state = self.model.lock();
-            let height = state.height;
-            state.set_height(height - back);
-            height
-        };
-        if self.rng.percent(50) {
-            self.after();
-        }
-        self.model.lock().set_height(height);
-        self.calm_block();
     }
 
     fn ldk_works(&mut self) {

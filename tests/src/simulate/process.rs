@@ -32,6 +32,9 @@ use super::ldk::ModelNode;
 /// Requests that wait for an answer.
 const REQUESTS_MAX: usize = 100;
 
+/// Looks at the tasks after one operation. It takes some hundred until all that follows is done.
+const TURNS_MAX: u32 = 100_000;
+
 /// Where the model's manager is written, by the names of LDK's.
 const MANAGER_KEY: &str = "manager";
 
@@ -178,10 +181,11 @@ impl Process {
         };
         process.awaited =
             process.open_wakes().unwrap_or_default().into_values().map(|wake| wake.node_id).collect();
-        let payments = process.payments.clone();
+        let (payments, waker) = (process.payments.clone(), process.waker.clone());
         process.run(async move {
             // A crash in the midst of a restart is swept away like any other.
             let _ = payments.restart().await;
+            let _ = waker.take_over().await;
         });
         process
     }
@@ -234,12 +238,15 @@ impl Process {
         }
     }
 
-    /// Writes LDK's manager. What of it is durable shows when this returns.
+    /// Writes LDK's manager, if it is another than on disk: as LDK does. What of it is durable shows when this returns.
     pub fn write_manager(&self) {
         let (number, manager) = {
             let mut state = self.model.lock();
-            let number = state.snapshots.keys().next_back().map_or(1, |last| last + 1);
             let manager = state.written();
+            if manager == state.durable {
+                return;
+            }
+            let number = state.snapshots.keys().next_back().map_or(1, |last| last + 1);
             state.snapshots.insert(number, manager.clone());
             (number, manager)
         };
@@ -304,25 +311,36 @@ impl Process {
 
     /// Until every task has ended or sleeps, and all that was queued is committed.
     async fn settle(&self) {
+        let mut turns = 0;
         loop {
-            self.rest().await;
+            self.rest_within(&mut turns).await;
             let faults = self.db.faults();
             if self.is_over() || (faults.is_idle() && *self.tasks.running().borrow() <= self.clock.sleeping())
             {
                 return;
             }
             // What nobody waits for is committed as well, and what follows from that is done.
+            turns += 1;
             faults.idle().await;
         }
     }
 
     /// Until every task has ended or sleeps.
     async fn rest(&self) {
+        self.rest_within(&mut 0).await;
+    }
+
+    async fn rest_within(&self, turns: &mut u32) {
         let mut running = self.tasks.running();
-        let mut turns = 0_u32;
+        let from = *turns;
         while *running.borrow_and_update() > self.clock.sleeping() && !self.is_over() {
-            turns += 1;
-            if turns < 4 {
+            *turns += 1;
+            if *turns > TURNS_MAX {
+                let mut state = self.model.lock();
+                state.trace.violation("the server never came to rest".to_owned());
+                state.die("without end");
+            }
+            if *turns < from + 4 {
                 tokio::task::yield_now().await;
             } else {
                 // Something other than a task's end may be what is waited for: look again soon.

@@ -26,6 +26,9 @@ pub const BLOCK_SECONDS: u64 = 600;
 /// Worlds with another LSP, in a hundred.
 const REMOTE_PERCENT: u64 = 30;
 
+/// Blocks until the deadlines that payers ask for. The LSP grants fewer (`super::process::limits`).
+const DEADLINE_BLOCKS: (u64, u64) = (5, 180);
+
 /// A message that was handed over is looked after for less than that (`CONFIRM_AFTER` of the mailbox, and the clock's grain).
 const HANDED_OVER_SECONDS: Duration = Duration::from_secs(5);
 
@@ -74,6 +77,8 @@ pub struct World {
     pub absence: Absence,
     /// Devices that were made up so far.
     pub serial: u64,
+    /// One connection may turn out to be dead when a message is handed over.
+    pub may_lose_connection: bool,
     path: PathBuf,
 }
 
@@ -116,7 +121,7 @@ impl World {
                 }
             }
             for _ in 0..rng.between(1, 5) {
-                let deadline = HEIGHT + rng.between(5, 140) as u32;
+                let deadline = HEIGHT + rng.between(DEADLINE_BLOCKS.0, DEADLINE_BLOCKS.1) as u32;
                 let (payer, payee) = (rng.index(payers), rng.index(payees));
                 state.plan(&mut rng, payer, payee, deadline);
             }
@@ -135,6 +140,7 @@ impl World {
             devices_removed: BTreeSet::new(),
             wakes: BTreeMap::new(),
             serial: 0,
+            may_lose_connection: true,
             faults_percent,
             path,
         };
@@ -212,6 +218,9 @@ impl World {
         }
         for (peer, message) in outbox {
             let payment = message.first().copied().map(usize::from).unwrap_or_default();
+            if self.was_dead(peer, &message) {
+                continue;
+            }
             let now = self.model.lock().now;
             self.stored.remove(&(peer, message.clone()));
             self.handed_over.insert((peer, message), now);
@@ -278,6 +287,7 @@ impl World {
                     let number =
                         state.payments.iter().position(|payment| payment.pid.hash() == hold.pid_hash);
                     let Some(number) = number else { continue };
+                    state.payments[number].in_care |= hold.pending_in_care;
                     if hold.state == HoldStateCode::Cancelled {
                         state.payments[number].cancelled = true;
                         state.trace.line(format!("  payment {number} is cancelled"));

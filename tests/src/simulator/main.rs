@@ -23,9 +23,9 @@ struct Arguments {
     /// Where the databases lie.
     #[arg(long, value_enum, default_value_t = Store::Memory)]
     store: Store,
-    /// Worlds at once.
-    #[arg(long, default_value_t = 1)]
-    threads: usize,
+    /// Worlds at once; as many as there are processors if this is not said.
+    #[arg(long)]
+    threads: Option<usize>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -58,8 +58,10 @@ fn main() -> std::io::Result<ExitCode> {
             return Ok(ExitCode::FAILURE);
         }
     }
+    let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = arguments.threads.unwrap_or_else(processors);
     let started = Instant::now();
-    let summary = run::many(arguments.from, arguments.seeds, arguments.threads, &folder, |done| {
+    let summary = run::many(arguments.from, arguments.seeds, threads, &folder, |done| {
         if done % PROGRESS_SEEDS == 0 {
             let rate = done as f64 / started.elapsed().as_secs_f64();
             println!("{done} worlds, {rate:.0} per second");

@@ -3,7 +3,7 @@
 use protocol::deadline::CLOSE_ALARM_BLOCKS;
 use protocol::units::Msat;
 
-use super::super::keys::PEER_LSP_NUMBER;
+use super::super::keys::{self, PEER_LSP_NUMBER};
 use super::chain::{CLAIM_BLOCKS, GRACE_BLOCKS};
 use super::{At, Outer, State};
 
@@ -17,6 +17,9 @@ impl State {
     /// Invariant 2: released only with the right pid, once, before the deadline, and to a payee that can take it.
     pub(super) fn check_forward(&mut self, htlc: usize, channel: usize, amount: Msat) {
         let known = self.htlcs[htlc].clone();
+        if known.unfit && self.hold_still_waits(known.payment) {
+            self.trace.violation(format!("htlc {htlc} was forwarded with too few blocks for its hold"));
+        }
         let payment = &self.payments[known.payment];
         if !known.under_hold {
             return;
@@ -54,6 +57,51 @@ impl State {
         }
         for wrong in wrong {
             self.trace.violation(format!("htlc {htlc} was released {wrong}"));
+        }
+    }
+
+    /// A payment_pending that the LSP said it takes care of reaches its payee.
+    pub fn check_care(&mut self) {
+        for number in 0..self.payments.len() {
+            let payment = &self.payments[number];
+            if payment.in_care && !payment.payee_knows && !payment.unblocked && self.hold_still_waits(number)
+            {
+                self.trace.violation(format!(
+                    "payment {number}: its payment_pending is in the LSP's care and does not come"
+                ));
+            }
+        }
+    }
+
+    /// Nothing has happened that could have ended the hold of this payment.
+    fn hold_still_waits(&self, payment: usize) -> bool {
+        let payment = &self.payments[payment];
+        let payer = keys::payer(payment.payer).id;
+        let stands = |htlc: &usize| {
+            self.htlcs[*htlc].outcome.is_none() && !matches!(self.at(*htlc), At::Failed | At::Claimed)
+        };
+        let mut of_payer = self.channels.iter().filter(|channel| channel.peer == payer);
+        payment.granted.is_some_and(|until| self.height < until)
+            && !payment.cancel_sent
+            && payment.sent.iter().all(stands)
+            && of_payer.all(|channel| channel.open && !channel.shutting_down)
+    }
+
+    /// Invariant 2, in time: after a block that the server had time for, nothing is held whose deadline has come.
+    pub fn check_deadlines(&mut self) {
+        if self.dead || self.disturbed {
+            return;
+        }
+        for htlc in 0..self.htlcs.len() {
+            let known = &self.htlcs[htlc];
+            let deadline = self.payments[known.payment].granted;
+            let is_over = deadline.is_some_and(|deadline| self.height >= deadline);
+            if is_over && known.under_hold && known.told && self.at(htlc) == At::Intercepted {
+                self.trace.violation(format!(
+                    "htlc {htlc} is held at {}, its deadline was {deadline:?}",
+                    self.height
+                ));
+            }
         }
     }
 
@@ -154,7 +202,7 @@ impl State {
         }
     }
 
-    /// Invariant 5: the LSP left a held HTLC to LDK's own timeout.
+    /// The LSP left a held HTLC to LDK's own timeout.
     pub(super) fn left_to_ldk(&mut self, htlc: usize) {
         let payment = &self.payments[self.htlcs[htlc].payment];
         let deadline = payment.granted.unwrap_or_default();

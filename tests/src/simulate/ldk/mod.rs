@@ -118,7 +118,7 @@ pub enum Event {
 }
 
 /// What LDK writes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Manager {
     /// Every HTLC that it was ever offered.
     pub at: BTreeMap<usize, At>,
@@ -157,6 +157,8 @@ pub struct Htlc {
     pub told: bool,
     /// The hold that its payer had an ack for when it sent it.
     pub under_hold: bool,
+    /// Its payer had an ack, and sent it with too few blocks for it.
+    pub unfit: bool,
     /// Calm blocks so far when it began to wait for a phone.
     pub waits_since: Option<u64>,
     /// Pushes to that phone since.
@@ -194,6 +196,10 @@ pub struct Payment {
     pub released: bool,
     /// The payer was told that its cancel holds.
     pub cancelled: bool,
+    /// A cancel is on its way, or was lost.
+    pub cancel_sent: bool,
+    /// The payer was told that its payment_pending is in the LSP's care.
+    pub in_care: bool,
     /// The payee will refuse.
     pub payee_refuses: bool,
     /// The payee has its message.

@@ -44,6 +44,8 @@ impl State {
             unblocked: false,
             released: false,
             cancelled: false,
+            cancel_sent: false,
+            in_care: false,
             payee_refuses: rng.percent(10),
             payee_knows: false,
             payee_stalls: false,
@@ -63,7 +65,8 @@ impl State {
         let (payer, part_msat) = (self.payments[payment].payer, self.payments[payment].part_msat);
         let htlc_id = self.htlcs.iter().filter(|htlc| htlc.inbound == inbound).count() as u64;
         let number = self.htlcs.len();
-        let held = &self.payments[payment];
+        let live = self.payments[payment].granted.filter(|until| self.height < *until);
+        let fits = live.map(|until| deadline::part_fits(BlockHeight(until), BlockHeight(out_expiry), MARGIN));
         self.htlcs.push(Htlc {
             payment,
             inbound,
@@ -78,10 +81,8 @@ impl State {
             offers: 0,
             outcome: None,
             told: false,
-            under_hold: held.granted.is_some_and(|until| {
-                self.height < until
-                    && deadline::part_fits(BlockHeight(until), BlockHeight(out_expiry), MARGIN)
-            }),
+            under_hold: fits == Some(true),
+            unfit: fits == Some(false),
             waits_since: None,
             pushes: 0,
             alarmed: false,
@@ -96,6 +97,7 @@ impl State {
             self.trace.count("HTLC with hold_htlc, refused by LDK");
             self.htlcs[number].native_hold = true;
             self.htlcs[number].under_hold = false;
+            self.htlcs[number].unfit = false;
             self.fail(number);
         } else {
             self.memory.events.push_back(Event::Intercepted(number));
