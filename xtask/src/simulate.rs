@@ -13,7 +13,7 @@ use crate::process::{self, cargo};
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Handed to the simulator: `--seeds N` worlds, `--from S` the first seed, `--seed S` one world with all that happens in it,
-    /// `--store sqlite|memory` where the databases lie, `--threads N` worlds at once.
+    /// `--store sqlite|memory` where the databases lie, `--threads N` worlds at once, as many as there are processors if this is not said.
     #[arg(allow_hyphen_values = true, trailing_var_arg = true, value_name = "ARGS")]
     rest: Vec<String>,
 }
