@@ -4,8 +4,8 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bitcoin::Network;
 use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
+use bitcoin::{Network, ScriptBuf};
 use lightning::io;
 use lightning::ln::msgs::{CommonOpenChannelFields, DecodeError, Init, LightningError, OpenChannel};
 use lightning::ln::peer_handler::{
@@ -117,7 +117,8 @@ fn open_channel(number: u8, channel_type: ChannelTypeFeatures) -> OpenChannel {
             htlc_basepoint,
             first_per_commitment_point: first,
             channel_flags: 0,
-            shutdown_scriptpubkey: None,
+            // None for whoever has the feature is an empty one.
+            shutdown_scriptpubkey: Some(ScriptBuf::new()),
             channel_type: Some(channel_type),
         },
         push_msat: 0,
