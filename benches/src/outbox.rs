@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -13,15 +14,15 @@ use lsp_server::clock::{Clock, SystemClock};
 use lsp_server::store::challenges::{Answered, Proof};
 use lsp_server::store::devices::{self, DeviceId, DeviceLimits, NewDevice, RegisterError};
 use lsp_server::store::wakes::ledger::{self, Which};
-use lsp_server::store::wakes::{self, Claim, ClaimedWake, NewWake, PushOutcome};
+use lsp_server::store::wakes::{self, Claim, ClaimedWake, Claiming, NewWake, PushOutcome};
 use lsp_server::store::{MIGRATIONS, StoreError};
 use lsp_server::tokens::TokenKeys;
 use lsp_server::wake::{WakeLimits, WakeNode, WakeSettings, Waker, gateways};
-use notifier::{Ambient, GatewayKind, Push, PushGateway, PushTarget, TargetError, Verdict, WakeId};
+use notifier::{Ambient, GatewayKind, Push, PushGateway, PushTarget, TargetError, Verdict};
 use protocol::wake::WakeReason;
 use storage::{Commit, Database, DatabaseUrl, StorageError};
 use tests::failure::Failure;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc};
 
 use crate::providers::{Device, Endpoints};
 
@@ -32,8 +33,8 @@ const PREPARED_ROWS: usize = 200;
 /// Pushes of the loop that are under way at once: as many as both lanes of the dispatcher have places.
 const LOOP_IN_FLIGHT_MAX: usize = 512;
 const WAKES_LOOKED_AT: u32 = 4;
-/// Due wakes among which the loop looks for the one that it has opened: as a rule, it is the only one.
-const DUE_LOOKED_AT: u32 = 1_000;
+/// Due wakes that the loop claims with the one that it has opened: as a rule, it is the only one.
+const CLAIMED_MAX: u32 = 1_000;
 
 /// A node whose phones all sleep.
 pub(crate) struct Sleepers;
@@ -58,7 +59,9 @@ fn random_bytes() -> [u8; 32] {
 /// When which token's push was accepted.
 pub(crate) struct Accepted {
     at: Mutex<HashMap<String, Instant>>,
-    count: watch::Sender<usize>,
+    /// The number that is waited for.
+    wanted: AtomicUsize,
+    reached: Notify,
 }
 
 impl Accepted {
@@ -67,7 +70,9 @@ impl Accepted {
         at.entry(token.to_owned()).or_insert_with(Instant::now);
         let count = at.len();
         drop(at);
-        self.count.send_replace(count);
+        if count >= self.wanted.load(Ordering::SeqCst) {
+            self.reached.notify_one();
+        }
     }
 
     pub(crate) fn at(&self, token: &str) -> Option<Instant> {
@@ -76,8 +81,10 @@ impl Accepted {
 
     /// Resolves once so many phones were pushed.
     async fn reaches(&self, count: usize) {
-        // The sender lives in `self`, so the wait cannot fail.
-        let _ = self.count.subscribe().wait_for(|seen| *seen >= count).await;
+        self.wanted.store(count, Ordering::SeqCst);
+        while self.at.lock().unwrap_or_else(PoisonError::into_inner).len() < count {
+            self.reached.notified().await;
+        }
     }
 }
 
@@ -139,8 +146,11 @@ impl Outbox {
         let clock = Arc::new(SystemClock);
         let ambient = Ambient::new(|| SystemClock.now_unix(), random_bytes);
         let real = gateways(&config, credentials, ambient, None).map_err(|error| wrong(&error))?;
-        let (count, _) = watch::channel(0);
-        let accepted = Arc::new(Accepted { at: Mutex::default(), count });
+        let accepted = Arc::new(Accepted {
+            at: Mutex::default(),
+            wanted: AtomicUsize::new(usize::MAX),
+            reached: Notify::new(),
+        });
         let gateways: Vec<Arc<dyn PushGateway>> = real
             .into_iter()
             .map(|gateway| Arc::new(Watched { gateway, accepted: accepted.clone() }) as _)
@@ -217,9 +227,10 @@ impl Outbox {
         }
     }
 
-    /// Resolves once `count` phones in all were pushed, and whatever the dispatcher had queued by then is on disk.
+    /// Resolves once `count` phones in all were pushed, and all verdicts are on disk.
     pub(crate) async fn pushed(&self, count: usize) -> Result<(), Failure> {
         self.accepted.reaches(count).await;
+        self.waker.settled().await;
         self.barrier().await
     }
 
@@ -275,7 +286,7 @@ impl Outbox {
                 };
             }
             under_way -= usize::from(verdict.is_some());
-            if let Some(claimed) = self.one_commit(number, verdict).await? {
+            for claimed in self.one_commit(number, verdict).await? {
                 under_way += 1;
                 let (finished, gateways, tokens) =
                     (finished.clone(), self.gateways.clone(), self.tokens.clone());
@@ -292,33 +303,36 @@ impl Outbox {
         &self,
         number: Option<usize>,
         verdict: Option<(ClaimedWake, Vec<PushOutcome>)>,
-    ) -> Result<Option<ClaimedWake>, Failure> {
+    ) -> Result<Vec<ClaimedWake>, Failure> {
         let wake = number.map(|number| self.new_wake(number));
         let now_unix = SystemClock.now_unix();
         let limits = WakeLimits::default();
-        let mut id = [0; 16];
-        id.copy_from_slice(&random_bytes()[..16]);
-        let claim = self.database.submit("one_push", move |tx| {
+        let claims = self.database.submit("one_push", move |tx| {
             Box::pin(async move {
                 if let Some((wake, outcomes)) = verdict {
                     wakes::finish(tx, &wake, &outcomes, now_unix).await?;
                 }
-                let Some(wake) = wake else { return Ok::<_, StoreError>(None) };
+                let Some(wake) = wake else { return Ok::<_, StoreError>(Vec::new()) };
                 wakes::open_within(tx, &wake, limits.stranger_wakes_per_node_max).await?;
-                let due = wakes::due(tx, now_unix, DUE_LOOKED_AT, &[]).await?.wakes;
-                // On a machine that is too slow, earlier ones are due again.
-                match due.iter().find(|due| due.node_id == wake.node_id) {
-                    Some(due) => wakes::claim(tx, due.id, now_unix, WakeId(id), &limits, &[]).await.map(Some),
-                    None => Ok(None),
-                }
+                let claiming = Claiming {
+                    now_unix,
+                    limits: &limits,
+                    full: &[],
+                    seed: random_bytes(),
+                    is_connected: &|_| false,
+                };
+                wakes::claim_due(tx, None, CLAIMED_MAX, &claiming).await
             })
         });
-        match claim.await.map_err(|error| wrong(&error))? {
-            Some(Claim::Push(claimed)) => Ok(Some(claimed)),
-            Some(other) => Err(Failure::wrong(format!("a wake was not to be pushed: {other:?}"))),
-            None if number.is_none() => Ok(None),
-            None => Err(Failure::wrong("a wake that was just opened is not due")),
+        let claims = claims.await.map_err(|error| wrong(&error))?;
+        if number.is_some() && claims.is_empty() {
+            return Err(Failure::wrong("a wake that was just opened is not due"));
         }
+        let claimed = claims.into_iter().map(|claim| match claim {
+            Claim::Push(claimed) => Ok(claimed),
+            other => Err(Failure::wrong(format!("a wake was not to be pushed: {other:?}"))),
+        });
+        claimed.collect()
     }
 }
 

@@ -92,7 +92,7 @@ impl Providers {
 
     /// How many pushes they took.
     pub(crate) fn taken(&self) -> usize {
-        self.apns.taken().len() + self.fcm.taken().len()
+        self.apns.taken_count() + self.fcm.taken_count()
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a phone gets, whatever the gateway: JSON of a constant size, so that its length tells a listener nothing.
 //!
 //! ```json
-//! {"reason":"payment_incoming","id":"<32 hex digits>","expires_at":1790000000,"padding":"000..."}
+//! {"expires_at":1790000000,"id":"<32 hex digits>","padding":"000...","reason":"payment_incoming"}
 //! ```
 //!
 //! For a device that registered a key it is sealed ([`protocol::push`]), and the provider sees only
@@ -33,17 +33,14 @@ pub(crate) fn body(push: &Push, target: &PushTarget, ambient: &Ambient) -> Strin
 
 /// The JSON of `push`, filled up to [`BODY_BYTES`].
 fn constant_size(push: &Push) -> String {
-    let render = |padding: &str| {
-        json!({
-            "reason": push.reason(),
-            "id": push.wake_id().to_string(),
-            "expires_at": push.expires_at(),
-            "padding": padding,
-        })
-        .to_string()
-    };
-    let missing = BODY_BYTES.saturating_sub(render("").len());
-    render(&"0".repeat(missing))
+    // Nothing in it needs escaping: a reason is a code, the rest are digits.
+    let mut body = format!(r#"{{"expires_at":{},"id":"{}","padding":""#, push.expires_at(), push.wake_id());
+    let end = format!(r#"","reason":"{}"}}"#, push.reason());
+    let missing = BODY_BYTES.saturating_sub(body.len() + end.len());
+    body.reserve(missing + end.len());
+    body.extend(std::iter::repeat_n('0', missing));
+    body.push_str(&end);
+    body
 }
 
 #[cfg(test)]

@@ -115,7 +115,7 @@ impl ProviderClient {
     /// Sends once. The error is the verdict of a request without an answer.
     pub(crate) async fn send(&self, request: RequestBuilder) -> Result<Answer, Verdict> {
         let mut response = request.send().await.map_err(|error| classify::transport(&error))?;
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let (status, headers) = (response.status().as_u16(), std::mem::take(response.headers_mut()));
         let mut body = Vec::new();
         loop {
             match response.chunk().await {

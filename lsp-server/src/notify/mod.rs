@@ -21,8 +21,8 @@ use std::time::Duration;
 
 use bitcoin::hashes::cmp::fixed_time_eq;
 use bitcoin::hashes::{Hash, sha256};
-use futures::StreamExt;
-use futures::future::FutureExt;
+use futures::future::{BoxFuture, FutureExt};
+use futures::stream::{FuturesUnordered, StreamExt};
 use notifier::{GatewayKind, Notification, Push, PushTarget, TargetError, Verdict, WakeId};
 use serde_json::Value;
 use storage::{Database, StorageError};
@@ -35,7 +35,10 @@ use crate::metrics::names;
 use crate::store::StoreError;
 use crate::store::devices;
 use crate::store::notifications::{self, ClaimedNotification, Kept, NewNotification, NotificationLimits};
-use crate::wake::{InFlight, Waker, meanwhile};
+use crate::wake::{Waker, meanwhile};
+
+/// Pushes under way, each with its record.
+type InFlight<'a> = FuturesUnordered<BoxFuture<'a, ()>>;
 
 pub use error::NotifyError;
 use rate::Rate;
@@ -238,7 +241,7 @@ impl Notifications {
         }
         let mut in_flight = InFlight::new();
         loop {
-            self.database.out_of_trouble().await;
+            meanwhile(&mut in_flight, self.database.out_of_trouble()).await;
             let pause = match self.round(&mut in_flight).await {
                 Ok(pause) => pause,
                 Err(StoreError::Storage(StorageError::Stopped | StorageError::NotCommitted(_))) => return,

@@ -1,5 +1,6 @@
 //! How many rows of each kind are not over, and how old the oldest is. Reads every table with such rows, writes none.
 
+use notifier::GatewayKind;
 use protocol::units::BlockHeight;
 use storage::{ReadTx, StorageError, values};
 
@@ -124,11 +125,17 @@ pub async fn nearest_deadline(
 /// # Errors
 /// When the database fails.
 pub async fn oldest_due_wake(tx: &mut ReadTx, now_unix: u64) -> Result<Option<u64>, StorageError> {
-    let row = tx
-        .fetch_one(
-            "SELECT MIN(due_at) AS due_at FROM wake WHERE state = 'open' AND due_at <= $1 AND expires_at > $1",
-            &[now_unix.try_into()?],
-        )
-        .await?;
-    row.opt_u64("due_at")
+    let mut oldest = None;
+    // Lane by lane, as the index has them.
+    for lane in std::iter::once("").chain(GatewayKind::ALL.map(GatewayKind::as_str)) {
+        let row = tx
+            .fetch_one(
+                "SELECT MIN(due_at) AS due_at FROM wake \
+                 WHERE state = 'open' AND lane = $2 AND due_at <= $1 AND expires_at > $1",
+                &[now_unix.try_into()?, lane.into()],
+            )
+            .await?;
+        oldest = [oldest, row.opt_u64("due_at")?].into_iter().flatten().min();
+    }
+    Ok(oldest)
 }

@@ -116,11 +116,20 @@ impl TryFrom<&Row> for Device {
     type Error = StoreError;
 
     fn try_from(row: &Row) -> Result<Self, Self::Error> {
+        let node_id = PublicKey::from_slice(&row.get_blob("node_id")?)
+            .map_err(|_| StoreError::Column { table: "device", column: "node_id" })?;
+        Self::owned_by(row, node_id)
+    }
+}
+
+impl Device {
+    /// The device of a row that was looked for by its owner.
+    pub(super) fn owned_by(row: &Row, node_id: PublicKey) -> Result<Self, StoreError> {
         let column = |column| StoreError::Column { table: "device", column };
         let environment = row.opt_text("environment")?;
         Ok(Self {
             device_id: DeviceId(row.get_array("device_id")?),
-            node_id: PublicKey::from_slice(&row.get_blob("node_id")?).map_err(|_| column("node_id"))?,
+            node_id,
             target: SealedTarget {
                 kind: row.get_text("platform")?.parse().map_err(|_| column("platform"))?,
                 token: SealedToken {

@@ -30,6 +30,7 @@ pub const MIGRATIONS: MigrationSet = storage::migration_set!("server":
     "0011_notifications",
     "0012_indexes",
     "0013_hold_digest",
+    "0014_wake_lanes",
 );
 
 /// A row that does not make sense. Fail closed: act on none of it.

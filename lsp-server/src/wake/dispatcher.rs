@@ -7,30 +7,21 @@ use std::time::Duration;
 
 use bitcoin::hashes::{Hash, HashEngine, Hmac, HmacEngine, sha256};
 use futures::StreamExt;
-use futures::future::{BoxFuture, FutureExt, join_all};
-use futures::stream::FuturesUnordered;
+use futures::future::join_all;
 use notifier::{GatewayKind, Push, Verdict, WakeId};
-use protocol::api::ledger::PutOff;
 use protocol::wake::WakeReason;
-use storage::{Commit, StorageError};
+use storage::StorageError;
 
 use super::Waker;
+use super::in_flight::{InFlight, Pushed, meanwhile};
 use crate::limits::{self, ServerLimit};
 use crate::metrics::names;
 use crate::store::StoreError;
-use crate::store::damage;
-use crate::store::wakes::{self, Claim, ClaimedWake, Due, DueWake, PendingPush, PushOutcome};
+use crate::store::wakes::{self, Claim, ClaimedWake, Claiming, PendingPush, PushOutcome};
 
 /// Wakes claimed in one commit. A claim waits for the batches that others fill, so the more of them the larger those are; it must not
 /// hold up the others for long either.
 const CLAIMED_MAX: usize = 128;
-
-/// A wake for a phone that is connected is looked at again after this time: it ends when its reason does, and counts
-/// again should the phone go before.
-const CONNECTED_RECHECK_SECONDS: u64 = 5;
-
-/// A wake whose rows cannot be read is looked at again after this time: an operator may mend them.
-const BROKEN_RECHECK_SECONDS: u64 = 600;
 
 /// The pause between two looks at the outbox while a gateway has all the pushes it may have.
 const SATURATED_PAUSE: Duration = Duration::from_millis(100);
@@ -46,8 +37,13 @@ const DAY_SECONDS: u64 = 24 * 3_600;
 /// After the database failed to answer.
 const ERROR_PAUSE: Duration = Duration::from_secs(1);
 
-/// Pushes under way, each with its record.
-pub(crate) type InFlight<'a> = FuturesUnordered<BoxFuture<'a, ()>>;
+/// What one commit has claimed.
+struct Batch {
+    claims: Vec<Claim>,
+    /// When the next wake is due, in seconds since 1970, if this was all that is due now.
+    next_due: Option<u64>,
+    has_all: bool,
+}
 
 impl Waker {
     /// Dispatches until the database is closed.
@@ -59,28 +55,29 @@ impl Waker {
                 "wakes of the last process are not taken over"
             );
         }
-        let mut in_flight = InFlight::new();
+        let mut in_flight = InFlight::new(&self);
         loop {
             // No push without its row.
-            self.database.out_of_trouble().await;
-            let round = self.round(&mut in_flight).await;
-            let full = self.lanes.full();
-            let pause = match round {
-                Ok(pause) if full.is_empty() => pause,
-                Ok(pause) => pause.min(SATURATED_PAUSE),
+            meanwhile(&mut in_flight, self.database.out_of_trouble()).await;
+            let pause = match self.round(&mut in_flight).await {
+                Ok(pause) => pause,
                 Err(StoreError::Storage(StorageError::Stopped | StorageError::NotCommitted(_))) => return,
                 Err(error) => {
                     tracing::error!(error = &error as &dyn std::error::Error, "the outbox cannot be read");
                     ERROR_PAUSE
                 }
             };
-            let mut wait = self.clock.sleep(pause);
+            let full = self.lanes.full();
+            let is_saturated = in_flight.len() >= self.in_flight_max();
+            let takes_more = !is_saturated && !self.lanes.is_busy();
+            let mut wait = self.clock.sleep(if full.is_empty() { pause } else { pause.min(SATURATED_PAUSE) });
             loop {
                 tokio::select! {
                     () = &mut wait => break,
-                    () = self.nudged.notified(), if in_flight.len() < self.in_flight_max() => break,
+                    () = self.nudged.notified(), if takes_more => break,
                     Some(()) = in_flight.next() => {
-                        if self.lanes.has_room_again(&full) {
+                        let has_room = is_saturated && in_flight.len() <= self.in_flight_max() / 2;
+                        if has_room || self.lanes.has_room_again(&full) {
                             break;
                         }
                     }
@@ -110,14 +107,14 @@ impl Waker {
     /// # Errors
     /// When the database fails.
     pub async fn dispatch(&self) -> Result<(), StoreError> {
-        let mut in_flight = InFlight::new();
+        let mut in_flight = InFlight::new(self);
         let outcome = self.round(&mut in_flight).await;
         while in_flight.next().await.is_some() {}
         outcome.map(drop)
     }
 
     /// Claims all that is due, or as much as may be under way, and says when to look again.
-    async fn round<'a>(&'a self, in_flight: &mut InFlight<'a>) -> Result<Duration, StoreError> {
+    async fn round(&self, in_flight: &mut InFlight<'_>) -> Result<Duration, StoreError> {
         let now_unix = self.clock.now_unix();
         if now_unix.saturating_sub(self.tidied_at_unix.load(Ordering::Relaxed)) >= TIDY_SECONDS {
             let kept_seconds = self.settings.limits.closed_days_kept * DAY_SECONDS;
@@ -125,116 +122,113 @@ impl Waker {
                 self.database
                     .submit("tidy_wakes", move |tx| Box::pin(wakes::tidy(tx, now_unix, kept_seconds)))
             };
-            while tidy().await? {}
+            while meanwhile(in_flight, tidy()).await? {}
             self.tidied_at_unix.store(now_unix, Ordering::Relaxed);
         }
         loop {
             // What was claimed takes its places before more is.
-            while in_flight.next().now_or_never().flatten().is_some() {}
+            in_flight.catch_up().await;
+            self.lanes.look(self.clock.elapsed());
             let room = self.in_flight_max().saturating_sub(in_flight.len()).min(self.lanes.room());
-            if room == 0 {
+            if self.lanes.is_busy() || room == 0 {
                 return Ok(SATURATED_PAUSE);
             }
-            if !self.claim_due(now_unix, room, in_flight).await? {
-                break;
-            }
+            let next_due = match self.claim_some(now_unix, room, in_flight).await? {
+                Some(next_due) => next_due,
+                None => continue,
+            };
+            let until_next = next_due.map(|due_at| due_at.saturating_sub(self.clock.now_unix()));
+            let until_next = until_next.map_or(RESCAN_INTERVAL, Duration::from_secs);
+            return Ok(until_next.clamp(Duration::from_millis(100), RESCAN_INTERVAL));
         }
-        let next = self
-            .database
-            .read::<_, StorageError, _>("next_wake", move |tx| Box::pin(wakes::next_due(tx, now_unix)));
-        let next = meanwhile(in_flight, next).await?;
-        let until_next = next.map(|due_at| Duration::from_secs(due_at.saturating_sub(self.clock.now_unix())));
-        Ok(until_next.unwrap_or(RESCAN_INTERVAL).clamp(Duration::from_millis(100), RESCAN_INTERVAL))
     }
 
-    /// Wakes whose pushes are under way at once. A lane is full with as many as it has places; a node with several devices may
-    /// have one that waits before its lane.
+    /// Wakes whose pushes are under way at once. A lane is full with as many as it has places; some wait before it.
     fn in_flight_max(&self) -> usize {
         self.lanes.places() + CLAIMED_MAX
     }
 
-    /// One commit's worth of due wakes; false once there is no more. Those that are under way go on meanwhile.
-    pub(super) async fn claim_due<'a>(
-        &'a self,
-        now_unix: u64,
-        room: usize,
-        in_flight: &mut InFlight<'a>,
-    ) -> Result<bool, StoreError> {
-        let mut claimed = Vec::new();
-        let more = meanwhile(in_flight, self.take_due(now_unix, room, &mut claimed)).await;
-        in_flight.extend(claimed.into_iter().map(|wake| self.push(wake).boxed()));
-        more
-    }
-
-    async fn take_due(
+    /// One commit's worth of due wakes; false once there is no more.
+    #[cfg(test)]
+    pub(super) async fn claim_due(
         &self,
         now_unix: u64,
         room: usize,
-        claimed: &mut Vec<ClaimedWake>,
+        in_flight: &mut InFlight<'_>,
     ) -> Result<bool, StoreError> {
+        Ok(self.claim_some(now_unix, room, in_flight).await?.is_none())
+    }
+
+    /// One commit's worth of due wakes, those first that waited for their gateway. Those that are under way go on meanwhile. `None`
+    /// if there may be more, else when the next one is due.
+    async fn claim_some(
+        &self,
+        now_unix: u64,
+        room: usize,
+        in_flight: &mut InFlight<'_>,
+    ) -> Result<Option<Option<u64>>, StoreError> {
         let limit = u32::try_from(room.min(CLAIMED_MAX)).unwrap_or(1);
-        let full = self.lanes.full();
-        let claimed_for = full.clone();
-        // By way of the writer: whoever nudged had queued its transaction before.
-        let Due { wakes: due, damaged } = self
-            .database
-            .submit("due_wakes", move |tx| {
-                Box::pin(async move { wakes::due(tx, now_unix, limit, &full).await })
+        for kind in self.lanes.waited_for() {
+            let free = u32::try_from(self.lanes.free(kind)).unwrap_or(limit).min(limit);
+            let batch = meanwhile(in_flight, self.claim(now_unix, Some(kind), free)).await?;
+            self.lanes.set_waited_for(kind, !batch.has_all);
+            self.take(batch, in_flight);
+        }
+        let batch = meanwhile(in_flight, self.claim(now_unix, None, limit)).await?;
+        let (more, next_due) = (!batch.has_all, batch.next_due);
+        self.take(batch, in_flight);
+        Ok(if more { None } else { Some(next_due) })
+    }
+
+    /// By way of the writer: whoever nudged had queued its transaction before.
+    async fn claim(&self, now_unix: u64, lane: Option<GatewayKind>, limit: u32) -> Result<Batch, StoreError> {
+        let (full, limits, seed) = (self.lanes.full(), self.settings.limits, self.node.random_bytes());
+        let node = self.node.clone();
+        self.database
+            .submit("claim_wakes", move |tx| {
+                Box::pin(async move {
+                    let is_connected = move |peer| node.is_connected(peer);
+                    let claiming = Claiming {
+                        now_unix,
+                        limits: &limits,
+                        full: &full,
+                        seed,
+                        is_connected: &is_connected,
+                    };
+                    let claims = wakes::claim_due(tx, lane, limit, &claiming).await?;
+                    let has_all = claims.len() < limit as usize
+                        && !claims.iter().any(|claim| matches!(claim, Claim::Again));
+                    let next_due =
+                        if has_all && lane.is_none() { wakes::next_due(tx, now_unix).await? } else { None };
+                    Ok::<_, StoreError>(Batch { claims, next_due, has_all })
+                })
             })
-            .await?;
-        for id in &damaged {
-            self.postpone(*id, now_unix + BROKEN_RECHECK_SECONDS).await?;
-        }
-        if due.is_empty() {
-            return Ok(!damaged.is_empty());
-        }
-        // Queued together, so committed together; but a row that cannot be read holds up no other wake.
-        let claims: Vec<_> =
-            due.into_iter().map(|wake| (wake, self.claim(wake, now_unix, claimed_for.clone()))).collect();
-        for (DueWake { id, node_id }, claim) in claims {
-            match claim.await {
-                Ok(Claim::Push(wake)) => claimed.push(wake),
-                Ok(Claim::NoDevice { reason }) => log_no_device(&node_id, reason),
-                Ok(Claim::Later) => {
+            .await
+    }
+
+    /// What is claimed and committed is pushed.
+    fn take(&self, batch: Batch, in_flight: &mut InFlight<'_>) {
+        let mut claimed = Vec::with_capacity(batch.claims.len());
+        for claim in batch.claims {
+            match claim {
+                Claim::Push(wake) => claimed.push(wake),
+                Claim::NoDevice { node_id, reason } => log_no_device(&node_id, reason),
+                Claim::Later(node_id) => {
                     tracing::debug!(%node_id, "the node is connected, or had enough pushes for now")
                 }
-                Ok(Claim::OverBudget) => limits::refused(ServerLimit::PushesPerHour, Some(node_id)),
-                Ok(Claim::Gone) => {}
-                Err(error) if error.is_of_a_row() => {
-                    damage::stumbled("wake", id.to_string(), &error);
-                    tracing::error!(%node_id, error = &error as &dyn std::error::Error, "a node cannot be woken");
-                    self.postpone(id, now_unix + BROKEN_RECHECK_SECONDS).await?;
+                Claim::OverBudget(node_id) => limits::refused(ServerLimit::PushesPerHour, Some(node_id)),
+                Claim::Waits(kind) => self.lanes.set_waited_for(kind, true),
+                Claim::Again | Claim::Over => {}
+                Claim::Damaged { id, error } => {
+                    tracing::error!(
+                        wake = id,
+                        error = &error as &dyn std::error::Error,
+                        "a node cannot be woken"
+                    );
                 }
-                Err(error) => return Err(error),
             }
         }
-        Ok(true)
-    }
-
-    fn claim(&self, wake: DueWake, now_unix: u64, full: Vec<GatewayKind>) -> Commit<Claim, StoreError> {
-        if self.node.is_connected(wake.node_id) {
-            return self.database.submit("put_off_wake", move |tx| {
-                Box::pin(async move {
-                    let due_at = now_unix + CONNECTED_RECHECK_SECONDS;
-                    wakes::postpone(tx, wake.id, due_at, Some(PutOff::Connected)).await?;
-                    Ok(Claim::Later)
-                })
-            });
-        }
-        let (fresh_id, limits) = (self.fresh_id(), self.settings.limits);
-        self.database.submit("claim_wake", move |tx| {
-            Box::pin(async move { wakes::claim(tx, wake.id, now_unix, fresh_id, &limits, &full).await })
-        })
-    }
-
-    fn postpone(&self, id: i64, due_at: u64) -> Commit<(), StorageError> {
-        self.database.submit("put_off_wake", move |tx| Box::pin(wakes::postpone(tx, id, due_at, None)))
-    }
-
-    fn fresh_id(&self) -> WakeId {
-        let mut id = [0; 16];
-        id.copy_from_slice(&self.node.random_bytes()[..16]);
-        WakeId(id)
+        in_flight.extend(claimed);
     }
 
     /// The same for all pushes about one payment to one node, and meaningless to who does not know the key.
@@ -247,31 +241,26 @@ impl Waker {
         WakeId(id)
     }
 
-    async fn push(&self, wake: ClaimedWake) {
+    /// Sends a claimed wake's pushes. The claim is on disk.
+    pub(super) async fn push(&self, mut wake: ClaimedWake) -> Pushed {
         storage::crash_point!("wake_claimed");
-        let outcomes = join_all(wake.pushes.iter().map(|push| self.push_one(&wake, push))).await;
+        let pushes = std::mem::take(&mut wake.pushes);
+        let outcomes = join_all(pushes.into_iter().map(|push| self.push_one(&wake, push))).await;
         storage::crash_point!("wake_pushed");
         outcomes.iter().for_each(count);
-        let now_unix = self.clock.now_unix();
-        let recorded = self.database.submit("finish_wake", move |tx| {
-            Box::pin(async move { wakes::finish(tx, &wake, &outcomes, now_unix).await })
-        });
-        let recorded = recorded.await;
-        storage::crash_point!("wake_recorded");
-        if let Err(error) = recorded {
-            tracing::error!(error = &error as &dyn std::error::Error, "what came of a push is not recorded");
-        }
+        Pushed { wake, outcomes }
     }
 
-    async fn push_one(&self, wake: &ClaimedWake, push: &PendingPush) -> PushOutcome {
+    async fn push_one(&self, wake: &ClaimedWake, push: PendingPush) -> PushOutcome {
         let started = self.clock.elapsed();
-        let verdict = self.verdict(wake, push).await;
+        let verdict = self.verdict(wake, &push).await;
         let answered_ms =
             u64::try_from(self.clock.elapsed().saturating_sub(started).as_millis()).unwrap_or(u64::MAX);
         let (node_id, wake_id, device) = (wake.node_id, wake.wake_id, push.device_id());
         self.alarms.note(push.device().target.kind, push.device().target.topic.as_deref(), &verdict);
         match &verdict {
-            Verdict::Accepted => tracing::info!(
+            // The ledger has each, and the metrics their number.
+            Verdict::Accepted => tracing::debug!(
                 %node_id, %wake_id, %device, reason = %wake.reason, answered_ms, "pushed"
             ),
             // The alarm says it once, and louder.
@@ -282,26 +271,13 @@ impl Waker {
                 %node_id, %wake_id, %device, reason = %wake.reason, %verdict, answered_ms, "a push was refused"
             ),
         }
-        PushOutcome { push: push.clone(), verdict, answered_ms }
+        PushOutcome { push, verdict, answered_ms }
     }
 
     async fn verdict(&self, wake: &ClaimedWake, push: &PendingPush) -> Verdict {
         match Push::new(wake.reason.as_str(), wake.wake_id, wake.expires_at) {
             Ok(content) => self.push_to(push.device(), &content.collapsing_as(self.collapse_id(wake))).await,
             Err(error) => Verdict::BadPayload(error.to_string().into()),
-        }
-    }
-}
-
-/// Does something while pushes go on: none waits for what has nothing to do with it.
-pub(crate) async fn meanwhile<T>(in_flight: &mut InFlight<'_>, work: impl Future<Output = T>) -> T {
-    let mut work = std::pin::pin!(work);
-    loop {
-        tokio::select! {
-            // The same order each time, for whoever replays it.
-            biased;
-            done = &mut work => return done,
-            Some(()) = in_flight.next() => {}
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod dispatcher;
 mod gateways;
+mod in_flight;
 mod lanes;
 #[cfg(test)]
 mod provider_tests;
@@ -16,7 +17,7 @@ use bitcoin::secp256k1::PublicKey;
 use node::Node;
 use notifier::{GatewayKind, Push, PushGateway, PushTarget, TargetError, Verdict, WakeId};
 use storage::Database;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::clock::Clock;
 use crate::metrics::names;
@@ -27,8 +28,8 @@ use crate::tokens::{OpenError, TokenKeys};
 use lanes::{Alarms, Lanes};
 
 pub use crate::store::wakes::WakeLimits;
-pub(crate) use dispatcher::{InFlight, meanwhile};
 pub use gateways::gateways;
+pub(crate) use in_flight::meanwhile;
 
 /// Pushes through one gateway that are under way at once, unless a setting says otherwise.
 const IN_FLIGHT_PER_GATEWAY: usize = 256;
@@ -84,6 +85,8 @@ pub struct Waker {
     clock: Arc<dyn Clock>,
     nudged: Notify,
     tidied_at_unix: AtomicU64,
+    /// Wakes that are claimed and whose verdicts are not on disk.
+    under_way: watch::Sender<usize>,
 }
 
 impl Waker {
@@ -133,12 +136,19 @@ impl Waker {
             clock,
             nudged: Notify::new(),
             tidied_at_unix: AtomicU64::new(0),
+            under_way: watch::Sender::new(0),
         })
     }
 
     /// A wake was opened: look at once. May be called as soon as the transaction that opens it is queued.
     pub fn nudge(&self) {
         self.nudged.notify_one();
+    }
+
+    /// Returns when no push is under way, and what came of them is on disk.
+    pub async fn settled(&self) {
+        // The sender lives in `self`, so the wait cannot fail.
+        let _ = self.under_way.subscribe().wait_for(|wakes| *wakes == 0).await;
     }
 
     /// A peer is here: what it was to be woken for is acknowledged. Queues a transaction and returns.
@@ -224,6 +234,9 @@ impl Waker {
         let lease = Duration::from_secs(wakes::LEASE_SECONDS);
         let pushed = async {
             let _place = self.lanes.enter(target.kind).await;
+            if push.expires_at() <= self.clock.now_unix() {
+                return Verdict::RetryAfter(None, "its time was over before it could be sent".into());
+            }
             gateway.push(target, push).await
         };
         match tokio::time::timeout(lease, pushed).await {

@@ -1,3 +1,5 @@
+mod lanes;
+mod limits;
 mod workers;
 
 use futures::StreamExt;
@@ -11,10 +13,9 @@ use storage::{StorageError, values};
 use super::*;
 use crate::store::wakes::{LEASE_SECONDS, NewWake};
 use crate::testing::{FakeNode, Receiver, START, TestClock, TestDatabase, gateway, public, token_keys};
-use dispatcher::InFlight;
+use in_flight::InFlight;
 
 storage::on_both!(
-    strangers_cannot_use_up_the_wakes_of_own_payments,
     a_wake_is_pushed_by_the_schedule_until_it_expires,
     a_phone_that_comes_ends_what_it_need_not_be_woken_for,
     a_settlement_is_over_only_when_it_is_ended,
@@ -26,10 +27,7 @@ storage::on_both!(
     a_push_that_a_crash_cut_off_is_sent_again_as_soon_as_the_next_process_starts,
     a_push_that_ends_after_the_phone_came_changes_no_schedule,
     a_dead_token_is_forgotten_and_a_new_device_gets_what_waits,
-    a_provider_that_asks_for_a_pause_gets_it,
     each_device_of_a_node_is_pushed,
-    a_phone_is_woken_for_so_many_strangers_at_once_and_what_told_nothing_is_forgotten,
-    wakes_with_one_reason_keep_their_distance,
     ensuring_hurries_nothing,
     a_row_that_makes_no_sense_stops_nothing_else,
     the_task_pushes_at_a_nudge_and_stops_with_the_database,
@@ -90,7 +88,7 @@ impl Stage {
 
     /// One look at the outbox, and the end of all pushes that it leads to. Answers how many have come in all.
     async fn dispatch(&self) -> usize {
-        let mut in_flight = InFlight::new();
+        let mut in_flight = InFlight::new(&self.waker);
         while self.waker.claim_due(self.clock.now_unix(), 8, &mut in_flight).await.unwrap() {}
         while in_flight.next().await.is_some() {}
         self.receiver.pushes().len()
@@ -218,7 +216,7 @@ async fn a_reason_that_comes_again_during_a_push_is_not_forgotten(scratch: Scrat
         stage.dispatch_after(seconds).await;
     }
     stage.clock.advance(120);
-    let mut in_flight = InFlight::new();
+    let mut in_flight = InFlight::new(&stage.waker);
     stage.waker.claim_due(stage.clock.now_unix(), 8, &mut in_flight).await.unwrap();
     stage.open(stage.wake(WakeReason::PaymentSettled, 1, HOUR)).await;
     while in_flight.next().await.is_some() {}
@@ -240,8 +238,9 @@ async fn an_expired_wake_leaves_its_place(scratch: Scratch) {
 async fn a_push_that_a_crash_cut_off_is_sent_again_after_its_lease(scratch: Scratch) {
     let stage = Stage::with_phone(scratch).await;
     stage.open(stage.wake(WakeReason::PaymentIncoming, 1, 60)).await;
-    let mut cut_off = InFlight::new();
-    assert!(stage.waker.claim_due(START, 8, &mut cut_off).await.unwrap());
+    let mut cut_off = InFlight::new(&stage.waker);
+    stage.waker.claim_due(START, 8, &mut cut_off).await.unwrap();
+    assert_eq!(cut_off.len(), 1);
     drop(cut_off);
     assert_eq!(stage.dispatch_after(LEASE_SECONDS - 1).await, 0, "somebody else may be at it");
     assert_eq!(stage.dispatch_after(1).await, 1);
@@ -252,8 +251,9 @@ async fn a_push_that_a_crash_cut_off_is_sent_again_after_its_lease(scratch: Scra
 async fn a_push_that_a_crash_cut_off_is_sent_again_as_soon_as_the_next_process_starts(scratch: Scratch) {
     let stage = Stage::with_phone(scratch).await;
     stage.open(stage.wake(WakeReason::PaymentIncoming, 1, 60)).await;
-    let mut cut_off = InFlight::new();
-    assert!(stage.waker.claim_due(START, 8, &mut cut_off).await.unwrap());
+    let mut cut_off = InFlight::new(&stage.waker);
+    stage.waker.claim_due(START, 8, &mut cut_off).await.unwrap();
+    assert_eq!(cut_off.len(), 1);
     drop(cut_off);
     assert_eq!(stage.dispatch().await, 0);
     stage.waker.take_over().await.unwrap();
@@ -266,7 +266,7 @@ async fn a_push_that_a_crash_cut_off_is_sent_again_as_soon_as_the_next_process_s
 async fn a_push_that_ends_after_the_phone_came_changes_no_schedule(scratch: Scratch) {
     let stage = Stage::with_phone(scratch).await;
     stage.open(stage.wake(WakeReason::PaymentSettled, 1, HOUR)).await;
-    let mut in_flight = InFlight::new();
+    let mut in_flight = InFlight::new(&stage.waker);
     stage.waker.claim_due(START, 8, &mut in_flight).await.unwrap();
     stage.acknowledge().await;
     while in_flight.next().await.is_some() {}
@@ -292,18 +292,6 @@ async fn a_dead_token_is_forgotten_and_a_new_device_gets_what_waits(scratch: Scr
     assert_eq!(stage.dispatch().await, 2);
 }
 
-async fn a_provider_that_asks_for_a_pause_gets_it(scratch: Scratch) {
-    let stage = Stage::with_phone(scratch).await;
-    stage.receiver.answers(StatusCode::SERVICE_UNAVAILABLE, Some("40"));
-    stage.open(stage.wake(WakeReason::PaymentSettled, 1, HOUR)).await;
-    assert_eq!(stage.dispatch().await, 1);
-    stage.receiver.answers(StatusCode::OK, None);
-    assert_eq!(stage.dispatch_after(39).await, 1);
-    assert_eq!(stage.dispatch_after(1).await, 2);
-    let why = "SELECT COUNT(*) AS n FROM wake_attempt WHERE verdict = 'retry' AND why = 'HTTP 503'";
-    assert_eq!(stage.rows(why).await, 1);
-}
-
 async fn each_device_of_a_node_is_pushed(scratch: Scratch) {
     let stage = Stage::with_phone(scratch).await;
     let tablet = Receiver::start().await;
@@ -314,68 +302,6 @@ async fn each_device_of_a_node_is_pushed(scratch: Scratch) {
     assert_eq!((stage.receiver.pushes().len(), tablet.pushes().len()), (1, 1));
     stage.dispatch_after(5).await;
     assert_eq!((stage.receiver.pushes().len(), tablet.pushes().len()), (1, 2), "the other one lives on");
-}
-
-async fn strangers_cannot_use_up_the_wakes_of_own_payments(scratch: Scratch) {
-    let limits = WakeLimits {
-        stranger_pushes_per_hour_max: 3,
-        own_pushes_per_hour_max: 2,
-        cooldown_seconds: 0,
-        ..WakeLimits::default()
-    };
-    let stage = Stage::with_limits(scratch, limits).await;
-    stage.db.register(PHONE, &stage.receiver.url()).await;
-    for group in 0..10 {
-        stage.open(stage.wake(WakeReason::PaymentIncoming, group, 2 * HOUR)).await;
-    }
-    assert_eq!(stage.dispatch().await, 3);
-    stage.open(stage.wake(WakeReason::OnionMessage, 0, 2 * HOUR)).await;
-    assert_eq!(stage.dispatch().await, 4, "each reason has its own budget");
-    stage.open(stage.wake(WakeReason::PaymentSettled, 1, 2 * HOUR)).await;
-    assert_eq!(stage.dispatch().await, 5);
-    for _ in 0..10 {
-        stage.dispatch_after(300).await;
-    }
-    assert_eq!(stage.receiver.pushes().len(), 3 + 3 + 2, "an hour's budgets are used up");
-    assert!(stage.dispatch_after(HOUR).await > 8, "another hour, another budget");
-}
-
-async fn a_phone_is_woken_for_so_many_strangers_at_once_and_what_told_nothing_is_forgotten(scratch: Scratch) {
-    let stage = Stage::with_phone(scratch).await;
-    let open = |wake: NewWake| {
-        stage.db.database.submit("test_open_within", move |tx| {
-            Box::pin(async move { wakes::open_within(tx, &wake, 2).await })
-        })
-    };
-    let incoming = |group| stage.wake(WakeReason::PaymentIncoming, group, 60);
-    for (group, opened) in [(1, true), (2, true), (3, false), (1, true), (4, false)] {
-        assert_eq!(open(incoming(group)).await.unwrap(), opened, "payment {group}");
-    }
-    let of_another = NewWake { node_id: public(PHONE + 1), ..incoming(3) };
-    assert!(open(of_another).await.unwrap());
-    let own = stage.wake(WakeReason::PaymentSettled, 3, 60);
-    assert!(open(own).await.unwrap(), "each reason for itself");
-    assert_eq!(stage.rows("SELECT COUNT(*) AS n FROM wake").await, 4);
-
-    // Pushed for: one of the two payments, and the settled one.
-    assert_eq!(stage.dispatch().await, 2);
-    stage.clock.advance(60);
-    assert!(open(incoming(3)).await.unwrap(), "the others' time is over");
-    stage.tidy().await;
-    let left = "SELECT COUNT(*) AS n FROM wake WHERE state <> 'open'";
-    assert_eq!(stage.rows(left).await, 4);
-    stage.clock.advance(24 * HOUR);
-    stage.tidy().await;
-    assert_eq!(stage.rows(left).await, 3, "the two without a push are forgotten; a third one is over by now");
-}
-
-async fn wakes_with_one_reason_keep_their_distance(scratch: Scratch) {
-    let stage = Stage::with_phone(scratch).await;
-    stage.open(stage.wake(WakeReason::PaymentIncoming, 1, 60)).await;
-    stage.open(stage.wake(WakeReason::PaymentIncoming, 2, 60)).await;
-    assert_eq!(stage.dispatch().await, 1, "the phone wakes for both");
-    assert_eq!(stage.dispatch_after(4).await, 1);
-    assert!(stage.dispatch_after(1).await >= 2);
 }
 
 async fn ensuring_hurries_nothing(scratch: Scratch) {

@@ -7,11 +7,11 @@
 mod key;
 mod provider_token;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use futures::future::{BoxFuture, FutureExt};
 use reqwest::Url;
-use serde_json::json;
+use serde_json::{Value, json};
 
 pub use self::key::{ApnsKey, ApnsKeyError};
 use self::provider_token::{ProviderToken, ProviderTokens};
@@ -32,6 +32,10 @@ const TOKEN_DIGITS_MAX: usize = 200;
 /// What the lock screen shows if the phone's extension does not come to write something better: no reason, no amount.
 const ALERT_TITLE: &str = "Payment";
 const ALERT_BODY: &str = "Open your wallet to take care of it.";
+
+static ALERT: LazyLock<String> = LazyLock::new(|| {
+    json!({ "alert": { "title": ALERT_TITLE, "body": ALERT_BODY }, "mutable-content": 1 }).to_string()
+});
 
 /// One app that is pushed to.
 #[derive(Clone, Debug)]
@@ -135,14 +139,12 @@ impl ApnsGateway {
             ApnsEnvironment::Sandbox => &self.sandbox_url,
         };
         let payload = match push.notification() {
-            Some(notification) => notification.apns_payload(),
-            None => json!({
-                "aps": {
-                    "alert": { "title": ALERT_TITLE, "body": ALERT_BODY },
-                    "mutable-content": 1,
-                },
-                "push": body(push, target, &self.ambient),
-            }),
+            Some(notification) => notification.apns_payload().to_string(),
+            None => {
+                // As a JSON text.
+                let push = Value::from(body(push, target, &self.ambient));
+                format!(r#"{{"aps":{},"push":{push}}}"#, *ALERT)
+            }
         };
         self.client
             .post(below(base, &format!("3/device/{}", target.token)))
@@ -153,7 +155,7 @@ impl ApnsGateway {
             .header("apns-expiration", push.expires_at())
             .header("apns-collapse-id", push.collapse_id().to_string())
             .header("content-type", "application/json")
-            .body(payload.to_string())
+            .body(payload)
     }
 }
 

@@ -29,6 +29,9 @@ struct Body {
 
 /// What the answer means, and whether the provider token has to be made anew.
 pub(crate) fn apns(answer: &ApnsAnswer<'_>) -> (Verdict, bool) {
+    if answer.status == 200 {
+        return (Verdict::Accepted, false);
+    }
     let body: Body = serde_json::from_slice(answer.body).unwrap_or_default();
     if answer.status == 403 && body.reason == "ExpiredProviderToken" && !answer.provider_token_is_fresh {
         return (Verdict::RetryAfter(None, "the provider token expired, and is made anew".into()), true);
@@ -40,8 +43,6 @@ fn verdict(answer: &ApnsAnswer<'_>, body: &Body) -> Verdict {
     let later = |why: &'static str| Verdict::RetryAfter(answer.retry_after, why.into());
     let configuration = |why: &'static str| Verdict::Configuration(why.into());
     match (answer.status, body.reason.as_str()) {
-        (200, _) => Verdict::Accepted,
-
         (410, _) if !dead_since_registered(answer, body) => {
             later("APNs gave the token up before the device registered it again")
         }

@@ -8,7 +8,7 @@ mod service_account;
 
 use futures::future::{BoxFuture, FutureExt};
 use reqwest::{RequestBuilder, Url};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use self::access_token::AccessTokens;
 pub use self::service_account::{ServiceAccount, ServiceAccountError};
@@ -79,23 +79,23 @@ impl FcmGateway {
 
     fn request(&self, target: &PushTarget, push: &Push, now_unix: u64) -> RequestBuilder {
         let ttl = push.seconds_left(now_unix).min(TTL_SECONDS_MAX);
-        let mut message = match push.notification() {
-            Some(notification) => notification.fcm_message(ttl, push.expires_at(), push.collapse_id()),
-            None => json!({
-                "data": { "push": body(push, target, &self.ambient) },
-                "android": {
-                    "priority": "HIGH",
-                    "ttl": format!("{ttl}s"),
-                    "collapse_key": push.collapse_id().to_string(),
-                },
-            }),
+        let message = match push.notification() {
+            Some(notification) => {
+                let mut message = notification.fcm_message(ttl, push.expires_at(), push.collapse_id());
+                message["token"] = target.token.as_str().into();
+                json!({ "message": message }).to_string()
+            }
+            None => {
+                // As JSON texts. A collapse id has nothing that needs escaping.
+                let (data, token) =
+                    (Value::from(body(push, target, &self.ambient)), Value::from(target.token.as_str()));
+                format!(
+                    r#"{{"message":{{"android":{{"collapse_key":"{}","priority":"HIGH","ttl":"{ttl}s"}},"data":{{"push":{data}}},"token":{token}}}}}"#,
+                    push.collapse_id()
+                )
+            }
         };
-        message["token"] = target.token.as_str().into();
-        let message = json!({ "message": message });
-        self.client
-            .post(self.url.clone())
-            .header("content-type", "application/json")
-            .body(message.to_string())
+        self.client.post(self.url.clone()).header("content-type", "application/json").body(message)
     }
 }
 

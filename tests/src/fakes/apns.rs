@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use rcgen::{KeyPair, PublicKeyData};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::authority::Authority;
@@ -42,6 +43,20 @@ struct Inner {
     clock: Clock,
     /// When the latest provider token was made.
     token_issued_at: Mutex<Option<u64>>,
+}
+
+/// What a push carries, as far as it is looked at.
+#[derive(Deserialize)]
+struct Payload {
+    aps: Aps,
+    push: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Aps {
+    alert: Option<serde_json::Map<String, Value>>,
+    #[serde(rename = "mutable-content")]
+    mutable_content: Option<u64>,
 }
 
 /// A developer's key: what Apple keeps of it, and the file that it gives out.
@@ -112,20 +127,26 @@ impl Apns {
     pub fn taken(&self) -> Vec<Taken> {
         self.inner.devices.taken()
     }
+
+    /// How many pushes it took.
+    pub fn taken_count(&self) -> usize {
+        self.inner.devices.taken_count()
+    }
 }
 
 impl Inner {
-    fn answer(&self, request: &Request) -> Answer {
-        match self.look_at(request) {
-            Ok(taken) => {
-                self.devices.take(taken);
+    fn answer(&self, request: Request) -> Answer {
+        match self.look_at(&request) {
+            Ok((token, push)) => {
+                self.devices.take(Taken { at: Instant::now(), token, push, request });
                 Answer::new(200, "")
             }
             Err((status, reason)) => Answer::new(status, json!({ "reason": reason }).to_string()),
         }
     }
 
-    fn look_at(&self, request: &Request) -> Result<Taken, (u16, &'static str)> {
+    /// For which device, and what its app finds under `push`.
+    fn look_at(&self, request: &Request) -> Result<(String, String), (u16, &'static str)> {
         if request.method != "POST" {
             return Err((405, "MethodNotAllowed"));
         }
@@ -156,16 +177,16 @@ impl Inner {
         if request.body.len() > PAYLOAD_BYTES_MAX {
             return Err((413, "PayloadTooLarge"));
         }
-        let body: Value = serde_json::from_slice(&request.body).map_err(|_| (400, "PayloadEmpty"))?;
-        let aps = &body["aps"];
-        if !aps["alert"].is_object() || aps["mutable-content"] != 1 {
+        let Payload { aps, push } =
+            serde_json::from_slice(&request.body).map_err(|_| (400, "PayloadEmpty"))?;
+        if aps.alert.is_none() || aps.mutable_content != Some(1) {
             return Err((400, "PayloadEmpty"));
         }
         if !self.devices.knows(token) {
             return Err((400, "BadDeviceToken"));
         }
-        let push = body["push"].as_str().ok_or((400, "PayloadEmpty"))?.to_owned();
-        Ok(Taken { at: Instant::now(), token: token.to_owned(), push, request: request.clone(), body })
+        let push = push.ok_or((400, "PayloadEmpty"))?;
+        Ok((token.to_owned(), push))
     }
 
     fn look_at_provider_token(&self, request: &Request) -> Result<(), (u16, &'static str)> {

@@ -106,7 +106,7 @@ impl Fcm {
             messages: AtomicU64::new(0),
         });
         let (endpoint, service) = (inner.clone(), inner.clone());
-        let oauth = Server::start(authority, move |request| endpoint.give_token(request)).await?;
+        let oauth = Server::start(authority, move |request| endpoint.give_token(&request)).await?;
         let server = Server::start(authority, move |request| service.answer(request)).await?;
         // Nobody knows it before it is returned from here.
         let _ = inner.token_url.set(format!("{}/token", oauth.url()));
@@ -151,6 +151,11 @@ impl Fcm {
     /// All that it took.
     pub fn taken(&self) -> Vec<Taken> {
         self.inner.devices.taken()
+    }
+
+    /// How many pushes it took.
+    pub fn taken_count(&self) -> usize {
+        self.inner.devices.taken_count()
     }
 
     /// How many access tokens it gave out.
@@ -210,10 +215,10 @@ impl Inner {
         Answer::new(200, answer.to_string())
     }
 
-    fn answer(&self, request: &Request) -> Answer {
-        match self.look_at(request) {
-            Ok(taken) => {
-                self.devices.take(taken);
+    fn answer(&self, request: Request) -> Answer {
+        match self.look_at(&request) {
+            Ok((token, push)) => {
+                self.devices.take(Taken { at: Instant::now(), token, push, request });
                 let serial = self.messages.fetch_add(1, Ordering::Relaxed);
                 Answer::new(
                     200,
@@ -224,7 +229,8 @@ impl Inner {
         }
     }
 
-    fn look_at(&self, request: &Request) -> Result<Taken, (u16, &'static str, &'static str)> {
+    /// For which device, and what its app finds under `push`.
+    fn look_at(&self, request: &Request) -> Result<(String, String), (u16, &'static str, &'static str)> {
         const INVALID: (u16, &str, &str) = (400, "INVALID_ARGUMENT", "INVALID_ARGUMENT");
         if request.method != "POST" || request.path != format!("/v1/projects/{PROJECT}/messages:send") {
             return Err((404, "NOT_FOUND", ""));
@@ -237,7 +243,7 @@ impl Inner {
         if request.header("content-type") != "application/json" {
             return Err(INVALID);
         }
-        let Send { message } = serde_json::from_slice(&request.body).map_err(|_| INVALID)?;
+        let Send { mut message } = serde_json::from_slice(&request.body).map_err(|_| INVALID)?;
         let data_bytes: usize = message.data.iter().map(|(key, value)| key.len() + value.len()).sum();
         let ttl = message.android.ttl.strip_suffix('s').and_then(|seconds| seconds.parse::<u64>().ok());
         let is_right = data_bytes <= DATA_BYTES_MAX
@@ -253,10 +259,8 @@ impl Inner {
         if !self.devices.knows(&message.token) {
             return Err((404, "NOT_FOUND", "UNREGISTERED"));
         }
-        let push = message.data.get("push").or_else(|| message.data.get("notification_payload"));
-        let push = push.ok_or(INVALID)?.clone();
-        let body: Value = serde_json::from_slice(&request.body).map_err(|_| INVALID)?;
-        Ok(Taken { at: Instant::now(), token: message.token, push, request: request.clone(), body })
+        let push = message.data.remove("push").or_else(|| message.data.remove("notification_payload"));
+        Ok((message.token, push.ok_or(INVALID)?))
     }
 }
 

@@ -26,8 +26,13 @@ pub struct Taken {
     pub push: String,
     /// The whole request.
     pub request: Request,
-    /// Its body.
-    pub body: Value,
+}
+
+impl Taken {
+    /// What the request carried. Nothing is taken that is no JSON.
+    pub fn body(&self) -> Value {
+        serde_json::from_slice(&self.request.body).unwrap_or_default()
+    }
 }
 
 type Phone = Box<dyn Fn(&Taken) + Send + Sync>;
@@ -58,6 +63,10 @@ impl Devices {
 
     fn taken(&self) -> Vec<Taken> {
         lock(&self.taken).clone()
+    }
+
+    fn taken_count(&self) -> usize {
+        lock(&self.taken).len()
     }
 }
 

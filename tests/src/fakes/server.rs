@@ -1,13 +1,16 @@
 //! An HTTP/2 server over TLS that can misbehave.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, Response, StatusCode};
 use bytes::Bytes;
+use futures::stream::{FuturesUnordered, StreamExt};
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use tokio::net::{TcpListener, TcpStream};
@@ -89,7 +92,7 @@ pub enum Behaviour {
     Cut,
 }
 
-type Handler = Arc<dyn Fn(&Request) -> Answer + Send + Sync>;
+type Handler = Arc<dyn Fn(Request) -> Answer + Send + Sync>;
 
 #[derive(Default)]
 struct Script {
@@ -113,7 +116,7 @@ impl Server {
     /// When it cannot listen.
     pub async fn start(
         authority: &Authority,
-        handler: impl Fn(&Request) -> Answer + Send + Sync + 'static,
+        handler: impl Fn(Request) -> Answer + Send + Sync + 'static,
     ) -> Result<Self, Failure> {
         let failure = |source| Failure::Start { name: "a fake push service".to_owned(), source };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(failure)?;
@@ -187,23 +190,27 @@ impl Connection {
         let Ok(mut http) = h2::server::handshake(stream).await else { return };
         self.connections.fetch_add(1, Ordering::Relaxed);
         let (ends, mut end) = mpsc::unbounded_channel();
-        let mut streams = tokio::task::JoinSet::new();
-        loop {
-            tokio::select! {
-                accepted = http.accept() => match accepted {
-                    Some(Ok((request, respond))) => {
-                        streams.spawn(self.clone().answer(request, respond, ends.clone()));
+        // All in this one task: what several streams have to say goes out together.
+        let mut streams = FuturesUnordered::new();
+        poll_fn(move |context| {
+            loop {
+                while let Poll::Ready(Some(())) = streams.poll_next_unpin(context) {}
+                match end.poll_recv(context) {
+                    Poll::Ready(Some(End::GoAway)) => http.graceful_shutdown(),
+                    Poll::Ready(Some(End::Abort)) => http.abrupt_shutdown(Reason::INTERNAL_ERROR),
+                    Poll::Ready(Some(End::Cut)) => return Poll::Ready(()),
+                    Poll::Ready(None) | Poll::Pending => {}
+                }
+                match http.poll_accept(context) {
+                    Poll::Ready(Some(Ok((request, respond)))) => {
+                        streams.push(self.clone().answer(request, respond, ends.clone()));
                     }
-                    Some(Err(_)) | None => return,
-                },
-                Some(end) = end.recv() => match end {
-                    End::GoAway => http.graceful_shutdown(),
-                    End::Abort => http.abrupt_shutdown(Reason::INTERNAL_ERROR),
-                    End::Cut => return,
-                },
+                    Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
+                    Poll::Pending => return Poll::Pending,
+                }
             }
-            while streams.try_join_next().is_some() {}
-        }
+        })
+        .await;
     }
 
     async fn answer(
@@ -240,7 +247,7 @@ impl Connection {
             Behaviour::Honest | Behaviour::Answer(_) | Behaviour::GoAway => {}
         }
         let Some(request) = whole(request).await else { return };
-        let honest = (self.handler)(&request);
+        let honest = (self.handler)(request);
         let answer = match &behaviour {
             // What the real one would refuse is refused here too, whatever the test has in mind.
             Behaviour::Answer(answer) if honest.status == 200 => answer.clone(),
@@ -249,7 +256,9 @@ impl Connection {
         if matches!(behaviour, Behaviour::GoAway) {
             let _ = ends.send(End::GoAway);
         }
-        if let Ok(mut body) = respond.send_response(head(answer.status, answer.retry_after), false) {
+        let is_all = answer.body.is_empty();
+        let body = respond.send_response(head(answer.status, answer.retry_after), is_all);
+        if let (Ok(mut body), false) = (body, is_all) {
             let _ = body.send_data(Bytes::from(answer.body), true);
         }
     }

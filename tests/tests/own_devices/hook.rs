@@ -64,7 +64,7 @@ impl Hook {
             refused: Mutex::default(),
         });
         let at_desk = Arc::clone(&desk);
-        let server = Server::start(&authority, move |request| at_desk.receive(request)).await?;
+        let server = Server::start(&authority, move |request| at_desk.receive(&request)).await?;
         Ok(Self { server, authority, desk })
     }
 

@@ -78,7 +78,7 @@ async fn a_push_is_what_apple_wants() {
     assert_eq!(push["reason"], "payment_incoming");
     assert_eq!(push["id"], "07".repeat(16));
     assert_eq!(taken.push.len(), 256);
-    assert!(!taken.body["aps"].to_string().contains("payment_incoming"), "the lock screen tells no reason");
+    assert!(!taken.body()["aps"].to_string().contains("payment_incoming"), "the lock screen tells no reason");
 }
 
 #[tokio::test]

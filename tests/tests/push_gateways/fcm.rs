@@ -48,7 +48,7 @@ async fn a_push_is_what_google_wants() {
     let stage = Stage::new().await;
     assert_eq!(stage.push().await, Verdict::Accepted);
     let taken = stage.fcm.taken().pop().unwrap();
-    let android = &taken.body["message"]["android"];
+    let android = &taken.body()["message"]["android"];
     assert_eq!(android["ttl"], "600s");
     assert_eq!(android["collapse_key"], "08".repeat(16));
     assert_eq!(taken.push.len(), 256);
@@ -65,7 +65,7 @@ async fn a_notification_has_the_shape_that_wallets_expect() {
     let notification = Notification::new("payment_received", "Incoming payment", &payload, app_data).unwrap();
     let push = Push::of_notification(notification, WakeId([7; 16]), stage.clock.now() + 60);
     assert_eq!(stage.gateway.push(&stage.phone(), &push).await, Verdict::Accepted);
-    let message = &stage.fcm.taken().pop().unwrap().body["message"];
+    let message = &stage.fcm.taken().pop().unwrap().body()["message"];
     assert_eq!(message["data"]["notification_type"], "payment_received");
     assert_eq!(message["data"]["notification_payload"], r#"{"payment_hash":"ab"}"#);
     assert_eq!(message["data"]["app_data"], "mine");

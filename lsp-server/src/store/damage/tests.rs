@@ -4,7 +4,6 @@ use bitcoin::secp256k1::PublicKey;
 use lightning::ln::channelmanager::InterceptId;
 use lightning::ln::types::ChannelId;
 use lightning_types::payment::PaymentHash;
-use notifier::WakeId;
 use protocol::hold::{HoldEvent, HoldTerms, Part, PartState, step};
 use protocol::ids::PidHash;
 use protocol::mailbox::{MailboxLimits, Sender, Usage};
@@ -19,7 +18,7 @@ use crate::store::ages;
 use crate::store::devices::{self, DeviceLimits};
 use crate::store::mailbox::{Kept, NewMessage};
 use crate::store::parts;
-use crate::store::wakes::{Claim, Due, NewWake, WakeLimits};
+use crate::store::wakes::{Claim, Claiming, NewWake, WakeLimits};
 use crate::testing::{START, TestDatabase, new_device, public};
 
 storage::on_both!(
@@ -53,11 +52,8 @@ async fn two_of_each(scratch: Scratch) -> TestDatabase {
                     pending::keep(tx, hold_id, public(9), b"packet", START, START).await?;
                     assert_eq!(mailbox::keep(tx, &message(byte), &LIMITS).await?, Kept::New);
                     wakes::open(tx, &wake(byte)).await?;
-                    let limits = WakeLimits::default();
-                    let id = i64::from(byte);
-                    let claim = wakes::claim(tx, id, START, WakeId([byte; 16]), &limits, &[]).await?;
-                    assert!(matches!(claim, Claim::Push(_)), "{claim:?}");
-                    wakes::postpone(tx, id, START + 1, None).await?;
+                    claim_of_node(tx, public(byte), START).await?;
+                    wakes::postpone(tx, i64::from(byte), START + 1, None).await?;
                     Ok::<_, StoreError>(())
                 })
             })
@@ -169,12 +165,11 @@ async fn others_are_served(db: &TestDatabase, damage: &str) {
             let of_holds = wakes::open_of_live_holds(tx).await?;
             assert!(of_holds.contains(&(public(2), [2; 32], WakeReason::PaymentSettled)));
             wakes::open_without_hold(tx).await?;
-            let due = wakes::due(tx, START + 10, 10, &[]).await?;
-            assert!(due.wakes.iter().any(|wake| wake.node_id == public(2)));
+            claim_of_node(tx, public(2), START + 10).await?;
             for which in [1, 2].map(|byte| wakes::ledger::Which::Node(public(byte))) {
                 wakes::ledger::find(tx, which, 10).await?;
             }
-            claim_of_node(tx, public(2)).await?;
+            claim_of_node(tx, public(2), START + 100).await?;
             wakes::acknowledge(tx, public(1), START + 20).await?;
             wakes::acknowledge(tx, public(2), START + 20).await?;
             wakes::tidy(tx, START + 10, 1_000).await?;
@@ -184,11 +179,17 @@ async fn others_are_served(db: &TestDatabase, damage: &str) {
     served.await.unwrap_or_else(|error| panic!("{damage}: {error} ({error:?})"));
 }
 
-async fn claim_of_node(tx: &mut storage::Tx, node: PublicKey) -> Result<(), StoreError> {
-    let due: Due = wakes::due(tx, START + 100, 10, &[]).await?;
-    let wake = due.wakes.iter().find(|wake| wake.node_id == node).unwrap();
-    let claim = wakes::claim(tx, wake.id, START + 100, WakeId([9; 16]), &WakeLimits::default(), &[]).await?;
-    assert!(matches!(claim, Claim::Push(_)), "{claim:?}");
+async fn claim_of_node(tx: &mut storage::Tx, node: PublicKey, now_unix: u64) -> Result<(), StoreError> {
+    let claiming = Claiming {
+        now_unix,
+        limits: &WakeLimits::default(),
+        full: &[],
+        seed: [9; 32],
+        is_connected: &|_| false,
+    };
+    let claims = wakes::claim_due(tx, None, 10, &claiming).await?;
+    let is_its_push = |claim: &Claim| matches!(claim, Claim::Push(wake) if wake.node_id == node);
+    assert!(claims.iter().any(is_its_push), "{claims:?}");
     Ok(())
 }
 

@@ -3,17 +3,19 @@
 //! Whoever has a reason to wake a node calls [`open`] in the transaction that makes the reason true, and
 //! [`Waker::nudge`](crate::wake::Waker::nudge) after its commit.
 
-mod dispatch;
-mod due;
+mod claim;
+mod finish;
 pub mod ledger;
+mod limits;
+mod open;
 
-pub use dispatch::{
-    Claim, ClaimedWake, LEASE_SECONDS, PendingPush, PushOutcome, WakeLimits, claim, finish, postpone,
-    take_over,
-};
-pub use due::{Due, DueWake, due, next_due};
+pub use claim::{Claim, ClaimedWake, Claiming, PendingPush, claim_due, next_due};
+pub use finish::{PushOutcome, finish, postpone, take_over};
+pub use limits::{LEASE_SECONDS, WakeLimits};
+pub use open::{acknowledge, end, ensure_open, open, open_within, rearm};
 
 use bitcoin::secp256k1::PublicKey;
+use notifier::GatewayKind;
 use protocol::wake::WakeReason;
 use storage::{ReadTx, Row, StorageError, Tx, values};
 
@@ -23,9 +25,6 @@ use protocol::api::ledger::{PutOff, WakeState};
 
 /// When a reason comes again while its wake is open, the next attempt is at most this far away.
 const REPEAT_SECONDS: u64 = 30;
-
-/// How long a phone that came has for what it was woken for, before it is woken for it again.
-const REST_SECONDS: u64 = 60;
 
 /// How long a closed wake without a push can be looked at, after it would have expired. Strangers can cause many.
 pub const PUSHLESS_KEPT_SECONDS: u64 = 24 * 3600;
@@ -85,7 +84,7 @@ impl TryFrom<&Row> for WakeRow {
 
 /// One page of the whole table.
 pub(super) const PAGE: &str = "SELECT id, wake_id, node_id, reason, wake_group, gen, state, opened_at, expires_at, due_at, step, \
-     attempts, put_off FROM wake WHERE id > $1 ORDER BY id LIMIT $2";
+     attempts, put_off, lane FROM wake WHERE id > $1 ORDER BY id LIMIT $2";
 
 /// Whether every column can be read.
 pub(super) fn whole(row: &Row) -> Result<(), StoreError> {
@@ -94,6 +93,10 @@ pub(super) fn whole(row: &Row) -> Result<(), StoreError> {
     let _: WakeState = row.get_text("state")?.parse().map_err(|_| column("state"))?;
     let _: Option<PutOff> =
         row.opt_text("put_off")?.map(|text| text.parse()).transpose().map_err(|_| column("put_off"))?;
+    let _: Option<GatewayKind> = match row.get_text("lane")?.as_str() {
+        "" => None,
+        lane => Some(lane.parse().map_err(|_| column("lane"))?),
+    };
     row.get_array::<32>("wake_group")?;
     row.get_i64("gen")?;
     row.get_u32("step")?.checked_add(1).ok_or_else(|| column("step"))?;
@@ -108,122 +111,6 @@ fn node_id(row: &Row) -> Result<PublicKey, StoreError> {
 
 fn reason(row: &Row) -> Result<WakeReason, StoreError> {
     row.get_text("reason")?.parse().map_err(|_| StoreError::Column { table: "wake", column: "reason" })
-}
-
-/// Wakes a node. If such a wake is open already, it keeps the later expiry, and its next attempt comes soon.
-///
-/// # Errors
-/// When the database fails.
-pub async fn open(tx: &mut Tx, wake: &NewWake) -> Result<(), StorageError> {
-    expire_same(tx, wake).await?;
-    open_or_repeat(tx, wake).await
-}
-
-async fn open_or_repeat(tx: &mut Tx, wake: &NewWake) -> Result<(), StorageError> {
-    tx.execute(
-        "INSERT INTO wake (node_id, reason, wake_group, gen, state, opened_at, expires_at, due_at, step, attempts) \
-         VALUES ($1, $2, $3, 1, 'open', $4, $5, $4, 0, 0) \
-         ON CONFLICT (node_id, reason, wake_group) WHERE state = 'open' DO UPDATE SET \
-         gen = CASE WHEN wake.gen < 9223372036854775807 THEN wake.gen + 1 ELSE wake.gen END, \
-         expires_at = CASE WHEN wake.expires_at < $5 THEN $5 ELSE wake.expires_at END, \
-         due_at = CASE WHEN wake.due_at > $6 THEN $6 ELSE wake.due_at END",
-        &[
-            wake.node_id.serialize().into(),
-            wake.reason.as_str().into(),
-            wake.group.into(),
-            wake.now_unix.try_into()?,
-            wake.expires_at_unix.try_into()?,
-            (wake.now_unix + REPEAT_SECONDS).try_into()?,
-        ],
-    )
-    .await
-    .map(drop)
-}
-
-/// As [`open`], for a reason that strangers can give: only while the node has fewer than `max` open wakes for it, unless this
-/// one is open already. Answers whether it is open.
-///
-/// # Errors
-/// When the database fails.
-pub async fn open_within(tx: &mut Tx, wake: &NewWake, max: u32) -> Result<bool, StorageError> {
-    expire_same(tx, wake).await?;
-    let others = tx
-        .fetch_one(
-            "SELECT COUNT(*) AS open FROM wake \
-             WHERE node_id = $1 AND reason = $2 AND state = 'open' AND wake_group <> $3 AND expires_at > $4",
-            &[
-                wake.node_id.serialize().into(),
-                wake.reason.as_str().into(),
-                wake.group.into(),
-                wake.now_unix.try_into()?,
-            ],
-        )
-        .await?
-        .get_u64("open")?;
-    if others >= u64::from(max) {
-        return Ok(false);
-    }
-    open_or_repeat(tx, wake).await?;
-    Ok(true)
-}
-
-/// As [`open`], but leaves a wake that is open as it is. For who looks again and again whether a reason still holds.
-/// Answers whether there was none.
-///
-/// # Errors
-/// When the database fails.
-pub async fn ensure_open(tx: &mut Tx, wake: &NewWake) -> Result<bool, StorageError> {
-    expire_same(tx, wake).await?;
-    let opened = tx
-        .execute(
-            "INSERT INTO wake (node_id, reason, wake_group, gen, state, opened_at, expires_at, due_at, step, attempts) \
-             VALUES ($1, $2, $3, 1, 'open', $4, $5, $4, 0, 0) \
-             ON CONFLICT (node_id, reason, wake_group) WHERE state = 'open' DO NOTHING",
-            &[
-                wake.node_id.serialize().into(),
-                wake.reason.as_str().into(),
-                wake.group.into(),
-                wake.now_unix.try_into()?,
-                wake.expires_at_unix.try_into()?,
-            ],
-        )
-        .await?;
-    Ok(opened > 0)
-}
-
-/// A wake whose time is over must not pass its place in the schedule on to a new one.
-async fn expire_same(tx: &mut Tx, wake: &NewWake) -> Result<(), StorageError> {
-    tx.execute(
-        "UPDATE wake SET state = 'expired' \
-         WHERE node_id = $1 AND reason = $2 AND wake_group = $3 AND state = 'open' AND expires_at <= $4",
-        &[
-            wake.node_id.serialize().into(),
-            wake.reason.as_str().into(),
-            wake.group.into(),
-            wake.now_unix.try_into()?,
-        ],
-    )
-    .await
-    .map(drop)
-}
-
-/// The reason is gone: no more pushes for it. No such wake is no error.
-///
-/// # Errors
-/// When the database fails.
-pub async fn end(
-    tx: &mut Tx,
-    node_id: PublicKey,
-    group: [u8; 32],
-    reason: WakeReason,
-) -> Result<(), StorageError> {
-    tx.execute(
-        "UPDATE wake SET state = 'ended' \
-         WHERE node_id = $1 AND reason = $2 AND wake_group = $3 AND state = 'open'",
-        &values![node_id.serialize(), reason.as_str(), group],
-    )
-    .await
-    .map(drop)
 }
 
 /// What makes an open wake unique: the node, the group, the reason.
@@ -268,65 +155,6 @@ pub async fn open_without_hold(tx: &mut ReadTx) -> Result<Vec<WakeKey>, StoreErr
         )
         .await?;
     readable("wake", "id", &rows, wake_key)
-}
-
-/// The phone is here. Wakes for messages and incoming payments end. Those for an HTLC that it must take off its channel
-/// pause for a minute, and begin anew then, unless somebody [`end`]s them meanwhile: a phone that comes and goes again
-/// at once has settled nothing.
-///
-/// Answers how many seconds ago the latest push of these wakes was sent, if there was one.
-///
-/// # Errors
-/// When the database fails.
-pub async fn acknowledge(
-    tx: &mut Tx,
-    node_id: PublicKey,
-    now_unix: u64,
-) -> Result<Option<u64>, StorageError> {
-    let node_id = node_id.serialize();
-    let latest = tx
-        .fetch_one(
-            "SELECT MAX(sent_at) AS sent_at FROM wake_attempt WHERE connected_after_seconds IS NULL AND sent_at >= 0 \
-             AND wake IN (SELECT id FROM wake WHERE node_id = $1 AND state = 'open')",
-            &values![node_id],
-        )
-        .await?
-        .opt_u64("sent_at")?;
-    tx.execute(
-        "UPDATE wake_attempt SET connected_after_seconds = CASE WHEN sent_at < $2 THEN $2 - sent_at ELSE 0 END \
-         WHERE connected_after_seconds IS NULL \
-         AND wake IN (SELECT id FROM wake WHERE node_id = $1 AND state = 'open')",
-        &[node_id.into(), now_unix.try_into()?],
-    )
-    .await?;
-    dispatch::end_cooldowns(tx, &node_id, now_unix).await?;
-    tx.execute(
-        "UPDATE wake SET state = 'acknowledged' \
-         WHERE node_id = $1 AND state = 'open' AND reason IN ($2, $3)",
-        &values![node_id, WakeReason::OnionMessage.as_str(), WakeReason::PaymentIncoming.as_str()],
-    )
-    .await?;
-    tx.execute(
-        "UPDATE wake SET step = 0, due_at = CASE WHEN expires_at < $2 THEN expires_at ELSE $2 END \
-         WHERE node_id = $1 AND state = 'open'",
-        &[node_id.into(), (now_unix + REST_SECONDS).try_into()?],
-    )
-    .await?;
-    Ok(latest.map(|sent_at| now_unix.saturating_sub(sent_at)))
-}
-
-/// A node has a new device: what waits for it is tried at once.
-///
-/// # Errors
-/// When the database fails.
-pub async fn rearm(tx: &mut Tx, node_id: PublicKey, now_unix: u64) -> Result<(), StorageError> {
-    tx.execute(
-        "UPDATE wake SET step = 0, due_at = $2 \
-         WHERE node_id = $1 AND state = 'open' AND due_at > $2 AND expires_at > $2",
-        &[node_id.serialize().into(), now_unix.try_into()?],
-    )
-    .await
-    .map(drop)
 }
 
 /// Closes wakes whose time is over, and forgets those that closed `kept_seconds` ago, or a day ago without a push; a bounded

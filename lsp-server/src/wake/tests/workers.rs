@@ -33,13 +33,16 @@ impl Stage {
 
 /// As fast as it can. Answers how many wakes it got.
 async fn work(waker: Arc<Waker>) -> Result<usize, StoreError> {
-    let mut in_flight = InFlight::new();
+    let mut in_flight = InFlight::new(&waker);
     let mut claimed = 0;
-    while waker.claim_due(START, 4, &mut in_flight).await? {
+    loop {
+        let more = waker.claim_due(START, 4, &mut in_flight).await?;
         claimed += in_flight.len();
         while in_flight.next().await.is_some() {}
+        if !more {
+            return Ok(claimed);
+        }
     }
-    Ok(claimed)
 }
 
 /// Two dispatchers with nothing in common but the database.
