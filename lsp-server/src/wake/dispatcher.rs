@@ -259,6 +259,9 @@ impl Waker {
         let (node_id, wake_id, device) = (wake.node_id, wake.wake_id, push.device_id());
         self.alarms.note(push.device().target.kind, push.device().target.topic.as_deref(), &verdict);
         match &verdict {
+            Verdict::Accepted if self.lines.may_say(self.clock.now_unix()) => tracing::info!(
+                %node_id, %wake_id, %device, reason = %wake.reason, answered_ms, "pushed"
+            ),
             // The ledger has each, and the metrics their number.
             Verdict::Accepted => tracing::debug!(
                 %node_id, %wake_id, %device, reason = %wake.reason, answered_ms, "pushed"

@@ -4,6 +4,7 @@ mod dispatcher;
 mod gateways;
 mod in_flight;
 mod lanes;
+mod lines;
 #[cfg(test)]
 mod provider_tests;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use crate::store::wakes;
 use crate::tokens::{OpenError, TokenKeys};
 
 use lanes::{Alarms, Lanes};
+use lines::Lines;
 
 pub use crate::store::wakes::WakeLimits;
 pub use gateways::gateways;
@@ -82,6 +84,7 @@ pub struct Waker {
     settings: WakeSettings,
     lanes: Lanes,
     alarms: Alarms,
+    lines: Lines,
     clock: Arc<dyn Clock>,
     nudged: Notify,
     tidied_at_unix: AtomicU64,
@@ -133,6 +136,7 @@ impl Waker {
             settings,
             lanes,
             alarms: Alarms::default(),
+            lines: Lines::default(),
             clock,
             nudged: Notify::new(),
             tidied_at_unix: AtomicU64::new(0),
