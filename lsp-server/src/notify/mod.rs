@@ -37,14 +37,14 @@ use crate::store::devices;
 use crate::store::notifications::{self, ClaimedNotification, Kept, NewNotification, NotificationLimits};
 use crate::wake::{Waker, meanwhile};
 
-/// Pushes under way, each with its record.
-type InFlight<'a> = FuturesUnordered<BoxFuture<'a, ()>>;
-
 pub use error::NotifyError;
 use rate::Rate;
 use replies::Replies;
 pub use replies::{Reply, ReplyId};
 pub use template::TemplateError;
+
+/// Pushes under way, each with its record.
+type InFlight<'a> = FuturesUnordered<BoxFuture<'a, ()>>;
 
 /// Under it phones answer.
 pub const REPLY_PATH: &str = "/api/v1/response/";
