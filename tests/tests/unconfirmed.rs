@@ -88,7 +88,7 @@ impl Logger for Silence {
     fn log(&self, _: Record<'_>) {}
 }
 
-fn open_channel(number: u8, channel_type: ChannelTypeFeatures) -> OpenChannel {
+fn open_channel(channel_type: ChannelTypeFeatures) -> OpenChannel {
     let secp = Secp256k1::new();
     let key = |byte: u8| SecretKey::from_slice(&[byte; 32]).map(|key| key.public_key(&secp));
     let [
@@ -102,7 +102,7 @@ fn open_channel(number: u8, channel_type: ChannelTypeFeatures) -> OpenChannel {
     OpenChannel {
         common_fields: CommonOpenChannelFields {
             chain_hash: Network::Regtest.chain_hash(),
-            temporary_channel_id: ChannelId([number; 32]),
+            temporary_channel_id: ChannelId([7; 32]),
             funding_satoshis: CAPACITY_SAT,
             dust_limit_satoshis: 354,
             max_htlc_value_in_flight_msat: CAPACITY_SAT * 1_000,
@@ -159,20 +159,10 @@ async fn a_channel_without_confirmations_is_refused() -> TestResult {
     let lsp = stage.payers_lsp();
     let channels = lsp.channels().await?.len();
 
-    // What is the same but for its type is taken up, and given up by who asked.
-    let ordinary = knock(lsp, open_channel(1, ChannelTypeFeatures::only_static_remote_key())).await?;
-    wait_until("the LSP to hear of it", SOON, async || {
-        let log = lsp.log();
-        let heard = log.contains("We do not support channel messages, sorry");
-        Ok(if heard { Seen::Done(()) } else { Seen::NotYet(lsp.log_tail(3)) })
-    })
-    .await?;
     assert_eq!(lsp.metrics().await?.refusals("zero_conf"), 0);
-    ordinary.abort();
-
     let mut at_once = ChannelTypeFeatures::only_static_remote_key();
     at_once.set_zero_conf_required();
-    let asked = knock(lsp, open_channel(2, at_once)).await?;
+    let asked = knock(lsp, open_channel(at_once)).await?;
     lsp.wait_for_refusals("zero_conf", 1).await?;
     assert_eq!(lsp.channels().await?.len(), channels, "there is no such channel");
     asked.abort();
