@@ -9,7 +9,7 @@ use node::clock::Clock;
 use tokio::sync::oneshot;
 
 /// When a simulation begins, in seconds since 1970.
-const START_UNIX: u64 = 1_800_000_000;
+pub const START_UNIX: u64 = 1_800_000_000;
 
 /// Timers fire at whole multiples of this: a timer may always fire late, and a world with fewer moments is a faster one.
 const GRAIN: Duration = Duration::from_secs(2);

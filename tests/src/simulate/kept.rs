@@ -6,6 +6,7 @@ use std::time::Duration;
 use lsp_server::store::wakes::PUSHLESS_KEPT_SECONDS;
 use storage::StorageError;
 
+use super::clock::START_UNIX;
 use super::process::Process;
 use super::world::World;
 
@@ -84,7 +85,12 @@ impl World {
         if let Some(process) = self.process.as_ref().filter(|process| !process.is_over())
             && let Some(open) = process.open_wakes()
         {
-            let kept_until = |wake: OpenWake| Duration::from_secs(wake.expires_at + PUSHLESS_KEPT_SECONDS);
+            let now = self.model.lock().now;
+            // It may end at once, without a push, and with an expiry that is sooner than it was.
+            let kept_until = |wake: OpenWake| {
+                let expires = Duration::from_secs(wake.expires_at.saturating_sub(START_UNIX));
+                expires.min(now) + Duration::from_secs(PUSHLESS_KEPT_SECONDS)
+            };
             self.wakes = open.into_iter().map(|(id, wake)| (id, kept_until(wake))).collect();
         }
     }
