@@ -189,6 +189,14 @@ impl Bitcoind {
     pub async fn send(&self, address: &str, amount_sat: u64) -> Result<(), Failure> {
         let whole = amount_sat / 100_000_000;
         let amount = format!("{whole}.{:08}", amount_sat % 100_000_000);
+        // The change of an earlier payment counts from when the wallet has seen it in the memory pool or in a block.
+        wait_until(&format!("{amount} BTC to send"), SOON, async || {
+            let balances: Value = self.call("getbalances", json!([])).await?;
+            let has_enough =
+                balances["mine"]["trusted"].as_f64().is_some_and(|trusted| trusted > amount_sat as f64 / 1e8);
+            Ok(if has_enough { Seen::Done(()) } else { Seen::NotYet(balances.to_string()) })
+        })
+        .await?;
         self.call::<String>("sendtoaddress", json!([address, amount])).await?;
         self.wait_for_wallet().await
     }
