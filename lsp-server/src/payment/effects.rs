@@ -88,7 +88,7 @@ impl Payments {
     fn release(self: &Arc<Self>, part: &Part) {
         let id = part.intercept_id;
         let Err(error) = self.node.forward_intercepted(id, part.next_hop_scid, part.outbound_amount) else {
-            lock(&self.routes).retain_told(|told| told != id);
+            lock(&self.routes).forget_told(id);
             return;
         };
         // LDK keeps an HTLC whose channel cannot take it; if it has none of that name, the part is on its way already.
@@ -102,6 +102,7 @@ impl Payments {
         let told = lock(&self.routes).is_told(id);
         tracing::warn!(intercept_id = %id, %error, kept, "LDK did not forward a released part");
         if kept && told {
+            lock(&self.routes).take_back(id);
             let event = HoldEvent::PartIntercepted(part.clone());
             self.step_and_act("part_kept_by_ldk", Select::Part(id), event);
         }

@@ -216,6 +216,11 @@ pub(super) async fn admit(
     held: Held,
 ) -> Result<Option<Stepped>, StoreError> {
     let Held { hold_id, payer, pid_hash, part } = held;
+    if lock(&context.routes).is_released(part.intercept_id) {
+        // What was held a moment ago is on its way: held again, it could go a second time.
+        tracing::warn!(intercept_id = %part.intercept_id, "LDK tells again of an HTLC that was released meanwhile");
+        return Ok(None);
+    }
     if parts::hold_of(tx, part.intercept_id).await?.is_some() {
         return step_in(tx, context, hold_id, HoldEvent::PartIntercepted(part)).await;
     }

@@ -152,7 +152,7 @@ impl Payments {
         lock(&self.missing).retain(|id, _| look.parts.contains(id));
         // An id that no live hold has and no payer's channel lists is history.
         let is_pending = |id| look.payers.values().any(|channels| channels.pending.contains_key(&id));
-        lock(&self.routes).retain_told(|id| look.parts.contains(&id) || is_pending(id));
+        lock(&self.routes).retain(|id| look.parts.contains(&id) || is_pending(id));
         let pending_htlcs = self.audit_htlcs(&look.parts);
         self.audit_wakes(&loaded.rows, &open).await?;
         *lock(&self.reconciled_at) = Some(height);

@@ -18,6 +18,8 @@ const HTLCS_PER_CHANNEL_MAX: usize = 50;
 pub(super) struct Routes {
     /// HTLCs that LDK has told of since this process started; only these may be released.
     told: HashSet<InterceptId>,
+    /// HTLCs that this process has decided to release, and that LDK has not refused to forward.
+    released: HashSet<InterceptId>,
     /// Parts whose release is decided and that LDK does not count on their channel yet.
     reserved: HashMap<ChannelId, Load>,
 }
@@ -50,8 +52,27 @@ impl Routes {
         self.told.contains(&id)
     }
 
-    pub(super) fn retain_told(&mut self, keep: impl Fn(InterceptId) -> bool) {
-        self.told.retain(|id| keep(*id));
+    pub(super) fn release(&mut self, parts: &[InterceptId]) {
+        self.released.extend(parts);
+    }
+
+    pub(super) fn is_released(&self, id: InterceptId) -> bool {
+        self.released.contains(&id)
+    }
+
+    /// LDK has kept it.
+    pub(super) fn take_back(&mut self, id: InterceptId) {
+        self.released.remove(&id);
+    }
+
+    pub(super) fn forget_told(&mut self, id: InterceptId) {
+        self.told.remove(&id);
+    }
+
+    /// Forgets the HTLCs of which nobody knows any more.
+    pub(super) fn retain(&mut self, is_known: impl Fn(InterceptId) -> bool) {
+        self.told.retain(|id| is_known(*id));
+        self.released.retain(|id| is_known(*id));
     }
 
     /// The held parts that could all be forwarded now: LDK has told of them, their payer's channels stay, and each outgoing

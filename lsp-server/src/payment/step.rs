@@ -164,7 +164,9 @@ pub(super) async fn step_in(
             Effect::CheckRoutes => {}
             Effect::Forward { parts } => {
                 stepped.forward.extend(parts.iter().filter_map(|id| find(&hold, *id)));
-                lock(&context.routes).reserve(&*context.node, &stepped.forward);
+                let mut routes = lock(&context.routes);
+                routes.release(&parts);
+                routes.reserve(&*context.node, &stepped.forward);
             }
             Effect::Fail { part, cause } => stepped.fail.extend(find(&hold, part).map(|part| (part, cause))),
             Effect::Wake { reason } => {

@@ -313,6 +313,27 @@ async fn a_hold_takes_only_so_many_htlcs_one_after_the_other() {
 }
 
 #[tokio::test]
+async fn what_is_on_its_way_is_not_held_again() {
+    let db = TestDatabase::new().await;
+    let limits = PaymentLimits { hold_part_min: Msat(1_000), ..PaymentLimits::default() };
+    grant(&db, &limits, 1, 1).await.unwrap();
+    let told = async |context: &StepContext| {
+        let (context, limits) = (context.clone(), limits.clone());
+        let admitted = in_writer(&db, move |tx| {
+            Box::pin(async move { admit(tx, &context, &limits, htlc(1, 1, 1, 5_000)).await })
+        });
+        admitted.await.is_some()
+    };
+    let context = context();
+    assert!(told(&context).await);
+    let id = InterceptId([1; 32]);
+    lock(&context.routes).release(&[id]);
+    assert!(!told(&context).await);
+    lock(&context.routes).take_back(id);
+    assert!(told(&context).await);
+}
+
+#[tokio::test]
 async fn what_is_over_is_forgotten_in_time_and_nothing_else() {
     let db = TestDatabase::new().await;
     let limits = PaymentLimits { hold_part_min: Msat(1_000), ..PaymentLimits::default() };

@@ -1,5 +1,5 @@
 use std::convert::Infallible;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 
@@ -26,7 +26,7 @@ enum Place {
     },
     /// Wherever it is asked for: a simulation does one thing at a time.
     #[cfg(feature = "faults")]
-    Here { path: PathBuf, idle: Mutex<Option<Vec<Lent>>> },
+    Here { path: std::path::PathBuf, idle: Mutex<Option<Vec<Lent>>> },
 }
 
 type Job = Box<dyn FnOnce(&Lent) + Send>;
