@@ -11,6 +11,7 @@ pub mod mailbox;
 pub mod observe;
 pub mod path;
 pub mod push;
+pub mod signature;
 #[cfg(any(test, feature = "fuzz"))]
 mod testing;
 pub mod units;

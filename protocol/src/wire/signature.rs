@@ -3,10 +3,8 @@
 use bitcoin::hashes::{Hash, sha256};
 use bitcoin::secp256k1::PublicKey;
 use lightning::ln::msgs::DecodeError;
-use lightning::util::message_signing;
 
-/// Characters in a signature: 65 bytes (recovery id and compact signature) in zbase32.
-pub(super) const SIGNATURE_CHARS: usize = 104;
+pub(super) use crate::signature::SIGNATURE_CHARS;
 
 /// Why a message could not be signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,7 +38,7 @@ pub(super) fn sign(text: &str, sign: impl FnOnce(&[u8]) -> Result<String, ()>) -
 
 pub(super) fn verify(text: &str, signature: &str, payer: &PublicKey) -> Result<(), SignatureError> {
     match check_form(signature) {
-        Ok(()) if message_signing::verify(text.as_bytes(), signature, payer) => Ok(()),
+        Ok(()) if crate::signature::verify(text.as_bytes(), signature, payer) => Ok(()),
         _ => Err(SignatureError),
     }
 }
