@@ -1,6 +1,6 @@
 //! The task that delivers: to whoever has just come, and, rescanning now and then, to whoever is here.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,14 +13,21 @@ use storage::StorageError;
 use tokio::sync::Notify;
 
 use super::{Mailbox, WAKE_GROUP, wake_of};
-use crate::store::mailbox::{self, Recipients, WaitingMessage};
+use crate::store::mailbox::{self, Recipients, TIDIED_ROWS_MAX, WaitingMessage};
 use crate::store::{StoreError, wakes};
 
 /// Between two rescans.
 const RESCAN_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Recipients that one transaction of the rescan looks at.
-const RESCANNED_MAX: u32 = 200;
+pub(super) const RESCANNED_MAX: u32 = 200;
+
+/// Recipients that one rescan looks at on its walk through all of them, or a page more; the next one goes on there. The first one
+/// after a start goes all the way.
+const WALKED_MAX: usize = 2_000;
+
+/// Rescans that look at somebody who came and may not have got what waits: what ends its wakes may be under way still.
+const LOOKS: u8 = 2;
 
 /// Recipients that are served at once.
 const SERVED_MAX: usize = 128;
@@ -54,6 +61,33 @@ struct RoundState {
     asked: HashSet<PublicKey>,
     /// How often each recipient that is being served has connected since that began.
     serving: HashMap<PublicKey, u64>,
+    /// Who came, which ends its wakes, and has not got all that waits as far as is known; with the rescans that are still to look
+    /// at it.
+    unsettled: BTreeMap<PublicKey, u8>,
+}
+
+/// How far the walk through all recipients has come.
+#[derive(Clone, Debug)]
+pub(super) struct Walk {
+    after: Vec<u8>,
+    /// Recipients that one rescan looks at, or a page more.
+    pub(super) walked_max: usize,
+    /// It has not come to the end yet.
+    is_first: bool,
+}
+
+impl Default for Walk {
+    fn default() -> Self {
+        Self { after: Vec::new(), walked_max: WALKED_MAX, is_first: true }
+    }
+}
+
+#[cfg(test)]
+impl Walk {
+    /// The next rescan finds nobody on it.
+    pub(super) fn beyond_all() -> Self {
+        Self { after: vec![u8::MAX], is_first: false, ..Self::default() }
+    }
 }
 
 impl Round {
@@ -69,6 +103,7 @@ impl Round {
             *connections += 1;
         }
         state.asked.insert(peer);
+        state.unsettled.insert(peer, LOOKS);
         drop(state);
         self.changed.notify_one();
     }
@@ -84,6 +119,38 @@ impl Round {
             state.serving.insert(*peer, 0);
         }
         next
+    }
+
+    /// Nothing waits for this peer, unless it has come again since it had connected so often.
+    fn settle(&self, peer: PublicKey, connections: u64) {
+        let mut state = self.lock();
+        if state.serving.get(&peer).copied().unwrap_or(0) == connections {
+            state.unsettled.remove(&peer);
+        }
+    }
+
+    fn unsettle(&self, peer: PublicKey) {
+        self.lock().unsettled.insert(peer, LOOKS);
+    }
+
+    /// Who is not settled. Who is here stays so; everybody else is looked at a few times.
+    pub(super) fn look_at_unsettled(
+        &self,
+        is_here: impl Fn(PublicKey) -> bool,
+    ) -> (Vec<PublicKey>, Vec<PublicKey>) {
+        let mut state = self.lock();
+        let (mut here, mut away) = (Vec::new(), Vec::new());
+        state.unsettled.retain(|peer, looks| {
+            if is_here(*peer) {
+                here.push(*peer);
+                *looks = LOOKS;
+            } else {
+                away.push(*peer);
+                *looks = looks.saturating_sub(1);
+            }
+            *looks > 0
+        });
+        (here, away)
     }
 
     fn served(&self, peer: PublicKey) {
@@ -131,30 +198,61 @@ impl Mailbox {
         }
     }
 
-    /// Asks for everybody who is here and has messages, and sees to it that everybody else who has any is woken.
+    /// Asks for those who are here and have messages, and sees to it that those who are not are woken: of all recipients at the
+    /// first time, then of those who came since and may have left without what waits, and of a bounded number of others, going on
+    /// where the last rescan stopped.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn rescan(&self) -> Result<(), StoreError> {
         let now_unix = self.clock.now_unix();
-        let dropped =
-            self.database.submit("tidy_mailbox", move |tx| Box::pin(mailbox::tidy(tx, now_unix))).await?;
+        self.tidy(now_unix).await?;
+        let (here, away) = self.round.look_at_unsettled(|peer| self.node.is_connected(peer));
+        here.into_iter().for_each(|peer| self.round.ask(peer));
+        for away in away.chunks(RESCANNED_MAX as usize) {
+            self.ensure_wakes(away.to_vec(), now_unix).await?;
+        }
+        self.walk(now_unix).await
+    }
+
+    async fn tidy(&self, now_unix: u64) -> Result<(), StorageError> {
+        let mut dropped = 0;
+        loop {
+            let tidied =
+                self.database.submit("tidy_mailbox", move |tx| Box::pin(mailbox::tidy(tx, now_unix))).await?;
+            dropped += tidied;
+            if tidied < u64::from(TIDIED_ROWS_MAX) {
+                break;
+            }
+        }
         if dropped > 0 {
             tracing::info!(dropped, "messages waited too long for their recipients");
         }
-        let mut after = Vec::new();
-        loop {
-            let Recipients { nodes, next } = self
-                .database
-                .read("mailbox_recipients", |tx| Box::pin(mailbox::recipients(tx, after, RESCANNED_MAX)))
-                .await?;
-            let Some(next) = next else { return Ok(()) };
-            after = next;
+        Ok(())
+    }
+
+    async fn walk(&self, now_unix: u64) -> Result<(), StoreError> {
+        let mut walk = self.walk.lock().await;
+        let mut walked = 0;
+        while walk.is_first || walked < walk.walked_max {
+            let after = walk.after.clone();
+            let page = self.database.read("mailbox_recipients", move |tx| {
+                Box::pin(mailbox::recipients(tx, after, RESCANNED_MAX, WAKE_GROUP, now_unix))
+            });
+            let Recipients { found, next } = page.await?;
+            walked += found.len();
             let (here, away): (Vec<_>, Vec<_>) =
-                nodes.into_iter().partition(|recipient| self.node.is_connected(*recipient));
-            here.into_iter().for_each(|recipient| self.round.ask(recipient));
-            self.ensure_wakes(away, now_unix).await?;
+                found.into_iter().partition(|recipient| self.node.is_connected(recipient.node_id));
+            here.into_iter().for_each(|recipient| self.round.ask(recipient.node_id));
+            let asleep = away.into_iter().filter(|recipient| !recipient.is_woken);
+            self.ensure_wakes(asleep.map(|recipient| recipient.node_id).collect(), now_unix).await?;
+            let Some(next) = next else {
+                (walk.after, walk.is_first) = (Vec::new(), false);
+                return Ok(());
+            };
+            walk.after = next;
         }
+        Ok(())
     }
 
     async fn ensure_wakes(&self, mut recipients: Vec<PublicKey>, now_unix: u64) -> Result<(), StoreError> {
@@ -193,14 +291,20 @@ impl Mailbox {
     }
 
     async fn serve_one(&self, peer: PublicKey) -> PublicKey {
-        if let Err(error) = self.serve(peer).await {
-            tracing::error!(%peer, error = &error as &dyn std::error::Error, "kept messages are not delivered");
+        let came = self.node.is_connected(peer);
+        match self.serve(peer).await {
+            Ok(is_done) if came && !is_done => self.round.unsettle(peer),
+            Ok(_) => {}
+            Err(error) => {
+                self.round.unsettle(peer);
+                tracing::error!(%peer, error = &error as &dyn std::error::Error, "kept messages are not delivered");
+            }
         }
         peer
     }
 
-    /// Delivers what waits for a peer, as long as it is here.
-    pub(super) async fn serve(&self, peer: PublicKey) -> Result<(), StorageError> {
+    /// Delivers what waits for a peer, as long as it is here. Answers whether nothing waits any more.
+    pub(super) async fn serve(&self, peer: PublicKey) -> Result<bool, StorageError> {
         let (mut after, mut retries) = (0, 0);
         while self.node.is_connected(peer) && retries < RETRIES_MAX {
             let connections = self.round.connections(peer);
@@ -212,7 +316,8 @@ impl Mailbox {
                 })
                 .await?;
             if waiting.is_empty() {
-                return Ok(());
+                self.round.settle(peer, connections);
+                return Ok(true);
             }
             storage::crash_point!("before_message_handed_over");
             let (handed_over, all) = self.hand_over(peer, waiting);
@@ -232,7 +337,7 @@ impl Mailbox {
                 self.clock.sleep(RETRY_AFTER).await;
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Gives LDK one message after the other until it takes no more. The ids of those taken, and whether it took all.

@@ -27,7 +27,7 @@ use crate::store::wakes::{self, NewWake};
 use crate::store::{StoreError, devices};
 use crate::tasks::Tasks;
 use crate::wake::Waker;
-use courier::Round;
+use courier::{Round, Walk};
 use relay::Relay;
 
 /// How long a message is kept: as long as the longest hold, at ten minutes a block. What a payer's LSP still needs to
@@ -101,6 +101,7 @@ pub struct Mailbox {
     in_question: Arc<Semaphore>,
     relay: Arc<Relay>,
     round: Round,
+    walk: tokio::sync::Mutex<Walk>,
 }
 
 impl Mailbox {
@@ -123,6 +124,7 @@ impl Mailbox {
             tasks,
             in_question: Arc::new(Semaphore::new(IN_QUESTION_MAX)),
             round: Round::default(),
+            walk: tokio::sync::Mutex::default(),
         })
     }
 

@@ -235,6 +235,75 @@ async fn what_is_not_delivered_wakes_again() {
 }
 
 #[tokio::test]
+async fn who_came_and_left_without_it_is_woken_by_the_next_rescan() {
+    let stage = Stage::new().await;
+    stage.mailbox.rescan().await.unwrap();
+    // The walk is far from everybody.
+    let elsewhere = async || *stage.mailbox.walk.lock().await = Walk::beyond_all();
+    stage.intercept(LSP, PHONE, "one");
+    stage.node.full.store(true, Ordering::Relaxed);
+    stage.node.connect(PHONE);
+    stage.mailbox.waker.on_peer_connected(public(PHONE));
+    stage.mailbox.on_peer_connected(public(PHONE));
+    assert_eq!(stage.open_wakes().await, 0, "it is here");
+    elsewhere().await;
+    stage.mailbox.rescan().await.unwrap();
+    assert_eq!(stage.open_wakes().await, 0, "who is here is not woken");
+    stage.node.disconnect(PHONE);
+    elsewhere().await;
+    stage.mailbox.rescan().await.unwrap();
+    assert_eq!(stage.open_wakes().await, 1);
+
+    // What ends its wake may come as late as this.
+    stage.mailbox.waker.on_peer_connected(public(PHONE));
+    assert_eq!(stage.open_wakes().await, 0);
+    elsewhere().await;
+    stage.mailbox.rescan().await.unwrap();
+    assert_eq!(stage.open_wakes().await, 1);
+
+    // Who got everything is looked at no more.
+    stage.node.full.store(false, Ordering::Relaxed);
+    stage.node.connect(PHONE);
+    stage.mailbox.on_peer_connected(public(PHONE));
+    stage.mailbox.serve_asked().await;
+    assert_eq!((stage.kept().await, stage.open_wakes().await), (0, 0));
+    assert_eq!(stage.mailbox.round.look_at_unsettled(|_| true), (Vec::new(), Vec::new()));
+}
+
+#[tokio::test]
+async fn the_walk_comes_to_everybody() {
+    let stage = Stage::new().await;
+    let recipients: Vec<u8> = (10..250).collect();
+    assert!(recipients.len() > courier::RESCANNED_MAX as usize, "more than one page");
+    for recipient in &recipients {
+        stage.node.add_client(*recipient);
+        stage.intercept(LSP, *recipient, "one");
+    }
+    let acknowledged = |nodes: Vec<u8>| {
+        stage.db.database.submit("test", move |tx| {
+            Box::pin(async move {
+                for node in nodes {
+                    wakes::acknowledge(tx, public(node), START).await?;
+                }
+                Ok::<_, StorageError>(())
+            })
+        })
+    };
+    acknowledged(recipients.clone()).await.unwrap();
+    assert_eq!(stage.open_wakes().await, 0);
+    stage.mailbox.rescan().await.unwrap();
+    assert_eq!(stage.open_wakes().await, 240, "all the way at the first time");
+
+    acknowledged(recipients).await.unwrap();
+    stage.mailbox.walk.lock().await.walked_max = 1;
+    stage.mailbox.rescan().await.unwrap();
+    let page = i64::from(courier::RESCANNED_MAX);
+    assert_eq!(stage.open_wakes().await, page, "a part of it then");
+    stage.mailbox.rescan().await.unwrap();
+    assert_eq!(stage.open_wakes().await, 240, "and on from there");
+}
+
+#[tokio::test]
 async fn the_task_delivers_to_who_comes_and_to_who_is_here() {
     let stage = Stage::new().await;
     stage.intercept(LSP, PHONE, "before the start");

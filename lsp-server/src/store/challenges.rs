@@ -12,7 +12,7 @@ const TIDIED_CHALLENGES_MAX: u32 = 100;
 pub struct Answered {
     /// The challenge.
     pub challenge: Vec<u8>,
-    /// When it expires, in seconds since 1970.
+    /// When it expires, in seconds since 1970: the same for the same challenge.
     pub expires_at: u64,
     /// Now, in seconds since 1970.
     pub now_unix: u64,
@@ -48,7 +48,7 @@ pub enum ChallengeRefused {
     TooMany,
 }
 
-/// Uses a challenge up. `Ok(Err(..))` if that cannot be.
+/// Uses a challenge up. `Ok(Err(..))` if that cannot be. Costs the same however many were used.
 ///
 /// # Errors
 /// When the database fails.
@@ -57,22 +57,34 @@ pub async fn use_challenge(
     answered: &Answered,
     limits: &DeviceLimits,
 ) -> Result<Result<(), ChallengeRefused>, StorageError> {
-    let now = storage::Value::try_from(answered.now_unix)?;
-    tx.execute(
-        "DELETE FROM used_challenge WHERE challenge IN \
-         (SELECT challenge FROM used_challenge WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)",
-        &[now, TIDIED_CHALLENGES_MAX.into()],
-    )
-    .await?;
-    let used_before =
-        tx.fetch_one("SELECT COUNT(*) AS used FROM used_challenge", &[]).await?.get_u64("used")?;
-    if used_before >= u64::from(limits.used_challenges_max) {
+    let found = tx
+        .fetch_one(
+            "SELECT COALESCE((SELECT n FROM kept_count WHERE of_what = 'used_challenge' AND n >= 0), \
+             (SELECT COUNT(*) FROM used_challenge)) AS used, (SELECT MIN(expires_at) FROM used_challenge) AS oldest",
+            &[],
+        )
+        .await?;
+    let mut used = found.get_u64("used")?;
+    if found
+        .opt_i64("oldest")?
+        .is_some_and(|oldest| u64::try_from(oldest).map_or(true, |at| at <= answered.now_unix))
+    {
+        let tidied = tx
+            .execute(
+                "DELETE FROM used_challenge WHERE (expires_at, challenge) IN \
+                 (SELECT expires_at, challenge FROM used_challenge WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)",
+                &[answered.now_unix.try_into()?, TIDIED_CHALLENGES_MAX.into()],
+            )
+            .await?;
+        used = used.saturating_sub(tidied);
+    }
+    if used >= u64::from(limits.used_challenges_max) {
         return Ok(Err(ChallengeRefused::TooMany));
     }
     let used = tx
         .execute(
-            "INSERT INTO used_challenge (challenge, expires_at) VALUES ($1, $2) ON CONFLICT (challenge) DO NOTHING",
-            &[(&answered.challenge).into(), storage::Value::try_from(answered.expires_at)?],
+            "INSERT INTO used_challenge (expires_at, challenge) VALUES ($1, $2) ON CONFLICT (expires_at, challenge) DO NOTHING",
+            &[storage::Value::try_from(answered.expires_at)?, (&answered.challenge).into()],
         )
         .await?;
     Ok(if used == 0 { Err(ChallengeRefused::Used) } else { Ok(()) })

@@ -17,7 +17,7 @@ use hex::DisplayHex;
 use storage::{ReadTx, Row, StorageError, Value, values};
 
 use super::devices::{self, Device};
-use super::{StoreError, holds, mailbox, pending, wakes};
+use super::{StoreError, holds, mailbox, notifications, pending, wakes};
 use crate::error::with_causes;
 
 /// An amount in millisatoshi as a sum takes it: one that no version wrote counts nothing, and fails no sum for the others. The largest is
@@ -53,7 +53,7 @@ const NAMED_MAX: usize = 1_000;
 const KEY_BYTES_SHOWN: usize = 32;
 
 /// The tables that are looked through.
-pub const TABLES: [&str; 8] = [
+pub const TABLES: [&str; 9] = [
     "hold",
     "hold_hash",
     "hold_part",
@@ -62,6 +62,7 @@ pub const TABLES: [&str; 8] = [
     "device",
     "wake",
     "wake_attempt",
+    "notification",
 ];
 
 /// A row that cannot be read.
@@ -113,7 +114,7 @@ struct Scan {
 }
 
 /// Each with its whole table, in pages; holds come with their hashes and parts.
-const SCANS: [Scan; 6] = [
+const SCANS: [Scan; 7] = [
     Scan { table: "hold", key: "id", first: First::Number, sql: holds::PAGE, read: |_| Ok(()) },
     Scan {
         table: "pending_message",
@@ -143,6 +144,13 @@ const SCANS: [Scan; 6] = [
         first: First::Number,
         sql: wakes::ledger::PAGE,
         read: |row| wakes::ledger::push_record(row).map(drop),
+    },
+    Scan {
+        table: "notification",
+        key: "id",
+        first: First::Number,
+        sql: notifications::PAGE,
+        read: notifications::whole,
     },
 ];
 

@@ -1,5 +1,6 @@
 //! Onion messages that wait for an offline peer.
 
+mod recipients;
 #[cfg(test)]
 mod tests;
 mod waiting;
@@ -11,6 +12,7 @@ use storage::{ReadTx, Row, StorageError, Tx, Value, values};
 
 use super::{StoreError, damage};
 
+pub use recipients::{Recipient, Recipients, recipients};
 pub use waiting::{WaitingMessage, waiting};
 
 /// One page of the whole table. The messages themselves are only measured.
@@ -20,10 +22,21 @@ pub(super) const PAGE: &str = "SELECT id, recipient, previous_hop, length(messag
 /// The most bytes that a row's `message_bytes` counts for. No `onion_message` is longer.
 const COUNTED_BYTES_MAX: i64 = 65_535;
 
-/// The bytes of messages as a sum takes them: what no version wrote counts nothing.
+/// The bytes of messages as a sum takes them, of those that a condition is true for: what no version wrote counts nothing.
 macro_rules! summed_bytes {
+    ($($condition:expr),+) => {
+        concat!(
+            "CAST(COALESCE(SUM(CASE WHEN ",
+            $($condition,)+
+            "message_bytes BETWEEN 0 AND 65535 THEN message_bytes ELSE 0 END), 0) AS BIGINT)"
+        )
+    };
+}
+
+/// From the peer `$2`, or from this node itself.
+macro_rules! of_sender {
     () => {
-        "CAST(COALESCE(SUM(CASE WHEN message_bytes BETWEEN 0 AND 65535 THEN message_bytes ELSE 0 END), 0) AS BIGINT)"
+        "(previous_hop = $2 OR (previous_hop IS NULL AND $2 IS NULL))"
     };
 }
 
@@ -31,7 +44,7 @@ macro_rules! summed_bytes {
 const DELIVERIES_MAX: u32 = 3;
 
 /// The most rows that one transaction tidies away.
-const TIDIED_ROWS_MAX: u32 = 500;
+pub const TIDIED_ROWS_MAX: u32 = 500;
 
 /// A message to keep.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,19 +128,17 @@ pub(super) fn whole(row: &Row) -> Result<(), StoreError> {
 pub async fn keep(tx: &mut Tx, new: &NewMessage, limits: &MailboxLimits) -> Result<Kept, StorageError> {
     let recipient = new.recipient.serialize();
     let message_hash = sha256::Hash::hash(&new.message).to_byte_array();
+    let previous_hop = new.previous_hop.map(|peer| peer.serialize());
     let expires_at = Value::try_from(new.expires_at)?;
-    let repeated = tx
-        .execute(
+    let Found { waits_already, usage } = look(tx, recipient, previous_hop, message_hash).await?;
+    if waits_already {
+        tx.execute(
             "UPDATE mailbox_message SET expires_at = $3 WHERE recipient = $1 AND message_hash = $2",
-            &[recipient.into(), message_hash.into(), expires_at.clone()],
+            &[recipient.into(), message_hash.into(), expires_at],
         )
         .await?;
-    if repeated > 0 {
         return Ok(Kept::Again);
     }
-
-    let previous_hop = new.previous_hop.map(|peer| peer.serialize());
-    let usage = usage(tx, recipient, previous_hop).await?;
     let message_bytes = u64::try_from(new.message.len()).map_err(|_| StorageError::ValueRange)?;
     if let Admission::Refuse(reason) = admit(limits, &usage, new.sender, message_bytes) {
         return Ok(Kept::Refused(reason));
@@ -155,42 +166,56 @@ pub async fn keep(tx: &mut Tx, new: &NewMessage, limits: &MailboxLimits) -> Resu
     Ok(Kept::New)
 }
 
-async fn usage(
+/// What a new message finds.
+struct Found {
+    /// The same packet.
+    waits_already: bool,
+    usage: MailboxUsage,
+}
+
+/// Answered by the index `mailbox_message_box` alone, where a recipient's entries are next to each other.
+async fn look(
     tx: &mut Tx,
     recipient: [u8; 33],
     previous_hop: Option<[u8; 33]>,
-) -> Result<MailboxUsage, StorageError> {
-    let of = |row: Row| {
-        Ok::<_, StorageError>(Usage { messages: row.get_u64("messages")?, bytes: row.get_u64("bytes")? })
+    message_hash: [u8; 32],
+) -> Result<Found, StorageError> {
+    let row = tx
+        .fetch_one(
+            concat!(
+                "SELECT COUNT(*) AS messages, ",
+                summed_bytes!(""),
+                " AS bytes, COUNT(CASE WHEN ",
+                of_sender!(),
+                " THEN 1 END) AS sender_messages, ",
+                summed_bytes!(of_sender!(), " AND "),
+                " AS sender_bytes, COUNT(CASE WHEN message_hash = $3 THEN 1 END) AS same, \
+                 (SELECT messages FROM mailbox_total WHERE id = 1) AS total_messages, \
+                 (SELECT bytes FROM mailbox_total WHERE id = 1) AS total_bytes \
+                 FROM mailbox_message WHERE recipient = $1"
+            ),
+            &values![recipient, previous_hop, message_hash],
+        )
+        .await?;
+    let of = |messages, bytes| {
+        Ok::<_, StorageError>(Usage { messages: row.get_u64(messages)?, bytes: row.get_u64(bytes)? })
     };
-    let for_recipient = tx
-        .fetch_one(
-            concat!(
-                "SELECT COUNT(*) AS messages, ",
-                summed_bytes!(),
-                " AS bytes FROM mailbox_message WHERE recipient = $1"
-            ),
-            &values![recipient],
-        )
-        .await?;
-    let from_sender = tx
-        .fetch_one(
-            concat!(
-                "SELECT COUNT(*) AS messages, ",
-                summed_bytes!(),
-                " AS bytes FROM mailbox_message \
-                 WHERE recipient = $1 AND (previous_hop = $2 OR (previous_hop IS NULL AND $2 IS NULL))"
-            ),
-            &values![recipient, previous_hop],
-        )
-        .await?;
-    let known = tx.fetch_optional("SELECT messages, bytes FROM mailbox_total WHERE id = 1", &[]).await?;
-    let total = match known.map(of) {
-        Some(Ok(total)) => total,
+    let total = match of("total_messages", "total_bytes") {
+        Ok(total) => total,
         // The sum is lost, not what it is of.
-        _ => of(recount(tx).await?)?,
+        Err(_) => {
+            let row = recount(tx).await?;
+            Usage { messages: row.get_u64("messages")?, bytes: row.get_u64("bytes")? }
+        }
     };
-    Ok(MailboxUsage { recipient: of(for_recipient)?, sender: of(from_sender)?, total })
+    Ok(Found {
+        waits_already: row.get_u64("same")? > 0,
+        usage: MailboxUsage {
+            recipient: of("messages", "bytes")?,
+            sender: of("sender_messages", "sender_bytes")?,
+            total,
+        },
+    })
 }
 
 async fn recount(tx: &mut Tx) -> Result<Row, StorageError> {
@@ -198,7 +223,7 @@ async fn recount(tx: &mut Tx) -> Result<Row, StorageError> {
     tx.fetch_one(
         concat!(
             "INSERT INTO mailbox_total (id, messages, bytes) SELECT 1, COUNT(*), ",
-            summed_bytes!(),
+            summed_bytes!(""),
             " FROM mailbox_message WHERE true \
              ON CONFLICT (id) DO UPDATE SET messages = excluded.messages, bytes = excluded.bytes \
              RETURNING messages, bytes"
@@ -223,40 +248,12 @@ pub async fn last_expiry(tx: &mut ReadTx, recipient: PublicKey) -> Result<Option
     row.opt_u64("expires_at")
 }
 
-/// Recipients for whom something waits.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Recipients {
-    /// In the order of their ids, without those that cannot be read.
-    pub nodes: Vec<PublicKey>,
-    /// Where to go on; nowhere at the end.
-    pub next: Option<Vec<u8>>,
-}
-
-/// Recipients for whom something waits, beyond `after`, which is empty at first.
-///
-/// # Errors
-/// When the database fails.
-pub async fn recipients(tx: &mut ReadTx, after: Vec<u8>, limit: u32) -> Result<Recipients, StoreError> {
-    let rows = tx
-        .fetch_all(
-            "SELECT DISTINCT recipient FROM mailbox_message WHERE recipient > $1 ORDER BY recipient LIMIT $2",
-            &values![after, limit],
-        )
-        .await?;
-    let next = rows.last().map(|row| row.get_blob("recipient")).transpose()?;
-    // Which rows these are, a look through the table tells.
-    let nodes = damage::readable("mailbox_message", "recipient", &rows, |row| {
-        PublicKey::from_slice(&row.get_blob("recipient")?)
-            .map_err(|_| StoreError::Column { table: "mailbox_message", column: "recipient" })
-    })?;
-    Ok(Recipients { nodes, next })
-}
-
 /// The recipient has these messages.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn delivered(tx: &mut Tx, ids: &[i64]) -> Result<(), StorageError> {
+    let (mut messages, mut bytes) = (0, 0);
     for id in ids {
         let row = tx
             .fetch_optional(
@@ -265,10 +262,11 @@ pub async fn delivered(tx: &mut Tx, ids: &[i64]) -> Result<(), StorageError> {
             )
             .await?;
         if let Some(row) = row {
-            subtract(tx, 1, counted(&row)?).await?;
+            messages += 1;
+            bytes += counted(&row)?;
         }
     }
-    Ok(())
+    subtract(tx, messages, bytes).await
 }
 
 /// These messages were handed over, and the recipient was gone a moment later: nobody knows whether it has them. They are
@@ -295,7 +293,7 @@ pub async fn in_doubt(tx: &mut Tx, ids: &[i64]) -> Result<(), StorageError> {
     delivered(tx, &given_up).await
 }
 
-/// Drops messages that waited too long, a bounded number of them. Answers how many.
+/// Drops messages that waited too long, at most [`TIDIED_ROWS_MAX`]. Answers how many.
 ///
 /// # Errors
 /// When the database fails.

@@ -31,6 +31,8 @@ pub const MIGRATIONS: MigrationSet = storage::migration_set!("server":
     "0012_indexes",
     "0013_hold_digest",
     "0014_wake_lanes",
+    "0015_mailbox_box",
+    "0016_kept_counts",
 );
 
 /// A row that does not make sense. Fail closed: act on none of it.
@@ -76,6 +78,7 @@ impl StoreError {
 #[cfg(test)]
 mod tests {
     use storage::testing::{Scratch, assert_migrations_listed, schema};
+    use storage::values;
 
     use super::*;
 
@@ -93,5 +96,66 @@ mod tests {
         assert!(ours.contains(&"hold.pid_hash bytea NOT NULL".to_owned()), "{ours:#?}");
         assert!(ours.contains(&"hold_live ON hold (payer) WHERE".to_owned()), "{ours:#?}");
         assert_eq!(ours, theirs);
+    }
+
+    storage::on_both!(what_waited_before_waits_after_the_new_index_and_counts_are_right,);
+
+    async fn what_waited_before_waits_after_the_new_index_and_counts_are_right(scratch: Scratch) {
+        const BEFORE: MigrationSet = MigrationSet {
+            sqlite: MIGRATIONS.sqlite.split_at(14).0,
+            postgres: MIGRATIONS.postgres.split_at(14).0,
+            name: MIGRATIONS.name,
+        };
+        const MESSAGE: &str = "INSERT INTO mailbox_message (recipient, message_hash, message, message_bytes, received_at, \
+             expires_at, deliveries) VALUES ($1, $2, $2, 1, 5, 6, 0)";
+        let earlier = scratch.open(&[BEFORE]).await;
+        let filled = earlier.submit("fill", |tx| {
+            Box::pin(async move {
+                for byte in 1_u8..=3 {
+                    tx.execute(MESSAGE, &values![[7; 33], [byte; 32]]).await?;
+                    tx.execute(
+                        "INSERT INTO used_challenge (challenge, expires_at) VALUES ($1, 9)",
+                        &values![[byte; 4]],
+                    )
+                    .await?;
+                    tx.execute(
+                        "INSERT INTO device (device_id, node_id, platform, registered_at, registrations, has_channel, \
+                         paused_until) VALUES ($1, $1, 'fcm', 1, 1, $2, 0)",
+                        &values![[byte; 16], i64::from(byte / 2)],
+                    )
+                    .await?;
+                }
+                tx.execute("DELETE FROM mailbox_message WHERE id = 3", &[]).await
+            })
+        });
+        filled.await.unwrap();
+        earlier.close().await;
+
+        let now = scratch.open(&[MIGRATIONS]).await;
+        let found = now.submit("look", |tx| {
+            Box::pin(async move {
+                tx.execute(MESSAGE, &values![[8; 33], [4_u8; 32]]).await?;
+                let messages =
+                    tx.fetch_all("SELECT id, recipient, message_hash FROM mailbox_message ORDER BY id", &[]);
+                let messages: Result<Vec<_>, _> = messages
+                    .await?
+                    .iter()
+                    .map(|row| {
+                        Ok::<_, storage::StorageError>((
+                            row.get_i64("id")?,
+                            row.get_blob("recipient")?[0],
+                            row.get_blob("message_hash")?[0],
+                        ))
+                    })
+                    .collect();
+                let counts = tx.fetch_all("SELECT n FROM kept_count ORDER BY of_what", &[]).await?;
+                let counts: Result<Vec<_>, _> = counts.iter().map(|row| row.get_i64("n")).collect();
+                Ok::<_, storage::StorageError>((messages?, counts?))
+            })
+        });
+        let (messages, counts) = found.await.unwrap();
+        assert_eq!(messages, [(1, 7, 1), (2, 7, 2), (4, 8, 4)], "no id is given twice");
+        assert_eq!(counts, [1, 3]);
+        now.close().await;
     }
 }

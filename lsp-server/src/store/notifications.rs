@@ -1,13 +1,15 @@
 //! Notifications that are no wakes: their outbox, and the ledger of what came of them. Other services ask for them, and a webhook that
 //! was set over Lightning is told by one that it works.
 
+mod ledger;
 #[cfg(test)]
 mod tests;
 
-use hex::DisplayHex;
 use notifier::{GatewayKind, Verdict};
-use protocol::api::admin::NotificationView;
 use storage::{ReadTx, Row, StorageError, Tx, values};
+
+pub use ledger::newest;
+pub(super) use ledger::{PAGE, whole};
 
 use super::StoreError;
 use super::damage::readable;
@@ -334,12 +336,12 @@ pub async fn refuse(tx: &mut Tx, id: i64, why: &'static str) -> Result<(), Stora
     .map(drop)
 }
 
-/// When the next one is due, in seconds since 1970.
+/// When the next one is due whose time can be read, in seconds since 1970.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn next_due(tx: &mut ReadTx) -> Result<Option<u64>, StorageError> {
-    let sql = "SELECT MIN(due_at) AS due_at FROM notification WHERE state = 'open'";
+    let sql = "SELECT MIN(due_at) AS due_at FROM notification WHERE state = 'open' AND due_at >= 0";
     tx.fetch_one(sql, &[]).await?.opt_u64("due_at")
 }
 
@@ -356,36 +358,4 @@ pub async fn tidy(tx: &mut Tx, before_unix: u64) -> Result<bool, StorageError> {
         )
         .await?;
     Ok(forgotten >= u64::from(TIDIED_MAX))
-}
-
-/// The newest ones, but for those that cannot be read. Neither tokens nor what they say.
-///
-/// # Errors
-/// When the database fails.
-pub async fn newest(tx: &mut ReadTx, limit: u32) -> Result<Vec<NotificationView>, StoreError> {
-    let rows = tx
-        .fetch_all(
-            "SELECT id, notification_id, template, platform, state, opened_at, expires_at, due_at, attempts, verdict, why, \
-             answered_ms FROM notification ORDER BY id DESC LIMIT $1",
-            &values![limit],
-        )
-        .await?;
-    readable("notification", "id", &rows, view)
-}
-
-fn view(row: &Row) -> Result<NotificationView, StoreError> {
-    let state = row.get_text("state")?;
-    Ok(NotificationView {
-        notification_id: row.get_array::<16>("notification_id")?.to_lower_hex_string(),
-        template: row.get_text("template")?,
-        platform: row.get_text("platform")?,
-        opened_at: row.get_u64("opened_at")?,
-        expires_at: row.get_u64("expires_at")?,
-        due_at: if state == "open" { Some(row.get_u64("due_at")?) } else { None },
-        state,
-        attempts: row.get_u32("attempts")?,
-        verdict: row.opt_text("verdict")?,
-        why: row.opt_text("why")?,
-        answered_ms: row.opt_u64("answered_ms")?,
-    })
 }

@@ -81,7 +81,8 @@ pub struct Due {
     pub damaged: Vec<i64>,
 }
 
-/// Packets that are due, at most `limit`, and the damaged ones among them, which are to be put off with [`put_off`].
+/// Packets that are due, at most `limit`, and the damaged ones among them, which are to be put off with [`put_off`]. One whose time
+/// is damaged is never due: it is told, and left as it is.
 ///
 /// # Errors
 /// When the database fails.
@@ -90,10 +91,18 @@ pub async fn due(tx: &mut ReadTx, now_unix: u64, limit: u32) -> Result<Due, Stor
         .fetch_all(
             "SELECT m.hold_id, h.payer, m.next_hop, m.message, m.attempts \
              FROM pending_message m JOIN hold h ON h.id = m.hold_id \
-             WHERE m.due_at <= $1 ORDER BY m.due_at LIMIT $2",
+             WHERE m.due_at BETWEEN 0 AND $1 ORDER BY m.due_at LIMIT $2",
             &[now_unix.try_into()?, limit.into()],
         )
         .await?;
+    let timeless = tx
+        .fetch_all("SELECT hold_id, due_at FROM pending_message WHERE due_at < 0 LIMIT $1", &values![limit])
+        .await?;
+    for row in &timeless {
+        if let Err(error) = row.get_u64("due_at") {
+            damage::stumbled("pending_message", damage::id_of(row, "hold_id"), &error.into());
+        }
+    }
     let mut due = Due::default();
     for row in &rows {
         match message(row) {

@@ -3,19 +3,16 @@
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bitcoin::secp256k1::PublicKey;
-use lightning::util::message_signing;
 use protocol::api::owner::{
     AUTHORIZATION_SCHEME, Authorization, MalformedAuthorization, OwnerAction, owner_text,
 };
+use protocol::signature;
 
 use super::Inner;
 use super::challenges::ChallengeError;
 use crate::http::problem::problem;
 use crate::limits::{self, ServerLimit};
 use crate::store::challenges::{Answered, ChallengeRefused};
-
-/// Characters in a signature: 65 bytes in zbase32.
-pub(super) const SIGNATURE_CHARS: usize = 104;
 
 /// A node that has proven who it is, for one request. Its challenge is still to be used up, in the request's transaction.
 #[derive(Debug)]
@@ -71,11 +68,12 @@ pub(super) fn authorize(
     subject: &str,
 ) -> Result<Owner, OwnerError> {
     let header = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let Authorization { node_id, challenge, signature } = header.ok_or(MalformedAuthorization)?.parse()?;
+    let Authorization { node_id, challenge, signature: signed } =
+        header.ok_or(MalformedAuthorization)?.parse()?;
     let now_unix = state.clock.now_unix();
     let known = state.challenges.check(&node_id, &challenge, now_unix)?;
     let text = owner_text(&state.node.node_id(), &challenge, action, subject);
-    if signature.len() != SIGNATURE_CHARS || !message_signing::verify(text.as_bytes(), &signature, &node_id) {
+    if !signature::verify(text.as_bytes(), &signed, &node_id) {
         return Err(OwnerError::Signature(text));
     }
     let answered = Answered { challenge: known.bytes, expires_at: known.expires_at, now_unix };

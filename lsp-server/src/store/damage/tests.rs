@@ -4,6 +4,7 @@ use bitcoin::secp256k1::PublicKey;
 use lightning::ln::channelmanager::InterceptId;
 use lightning::ln::types::ChannelId;
 use lightning_types::payment::PaymentHash;
+use notifier::{GatewayKind, PushTarget};
 use protocol::hold::{HoldEvent, HoldTerms, Part, PartState, step};
 use protocol::ids::PidHash;
 use protocol::mailbox::{MailboxLimits, Sender, Usage};
@@ -17,15 +18,18 @@ use super::*;
 use crate::store::ages;
 use crate::store::devices::{self, DeviceLimits};
 use crate::store::mailbox::{Kept, NewMessage};
+use crate::store::notifications::{self, NewNotification, NotificationLimits};
 use crate::store::parts;
 use crate::store::wakes::{Claim, Claiming, NewWake, WakeLimits};
-use crate::testing::{START, TestDatabase, new_device, public};
+use crate::testing::{START, TestDatabase, new_device, public, token_keys};
+use crate::tokens::TokenKeyId;
 
 storage::on_both!(
     what_is_whole_is_not_called_damaged,
     one_damaged_value_is_found_named_and_harms_nobody_else,
     a_page_of_damaged_messages_is_not_the_end_of_the_mailbox,
     a_lost_total_of_the_mailbox_is_counted_anew,
+    a_packet_whose_time_is_lost_is_told_and_left_as_it_is,
     a_device_whose_name_is_lost_registers_again,
     a_counter_at_its_end_stops_nothing,
 );
@@ -37,6 +41,9 @@ const LIMITS: MailboxLimits = MailboxLimits {
     total_max: Usage { messages: 10, bytes: 1_000 },
     peer_lsp_reserve_percent: 25,
 };
+
+const NOTIFICATION_LIMITS: NotificationLimits =
+    NotificationLimits { per_token_per_hour_max: 10, open_max: 10 };
 
 /// Everything twice: for node 1, whose rows are damaged, and for node 2.
 async fn two_of_each(scratch: Scratch) -> TestDatabase {
@@ -51,6 +58,8 @@ async fn two_of_each(scratch: Scratch) -> TestDatabase {
                     let hold_id = hold(tx, byte).await?;
                     pending::keep(tx, hold_id, public(9), b"packet", START, START).await?;
                     assert_eq!(mailbox::keep(tx, &message(byte), &LIMITS).await?, Kept::New);
+                    let kept = notifications::keep(tx, &notification(byte), &NOTIFICATION_LIMITS).await?;
+                    assert_eq!(kept, notifications::Kept::New);
                     wakes::open(tx, &wake(byte)).await?;
                     claim_of_node(tx, public(byte), START).await?;
                     wakes::postpone(tx, i64::from(byte), START + 1, None).await?;
@@ -70,6 +79,18 @@ fn message(byte: u8) -> NewMessage {
         sender: Sender::PeerLsp,
         message: vec![byte; 20],
         received_at: START,
+        expires_at: START + 1_000,
+    }
+}
+
+fn notification(byte: u8) -> NewNotification {
+    let (notification_id, target) = ([byte; 16], PushTarget::new(GatewayKind::Fcm, "t".repeat(64)));
+    NewNotification {
+        notification_id,
+        template: "payment_received".to_owned(),
+        kind: GatewayKind::Fcm,
+        sealed: token_keys().seal_content(notification_id, &target, &byte.to_string()),
+        now_unix: START,
         expires_at: START + 1_000,
     }
 }
@@ -145,8 +166,8 @@ async fn others_are_served(db: &TestDatabase, damage: &str) {
                 pending::put_off(tx, hold_id, START + 600).await?;
             }
 
-            let recipients = mailbox::recipients(tx, Vec::new(), 10).await?;
-            assert!(recipients.nodes.contains(&public(2)));
+            let recipients = mailbox::recipients(tx, Vec::new(), 10, [0; 32], START).await?;
+            assert!(recipients.found.iter().any(|recipient| recipient.node_id == public(2)));
             mailbox::waiting(tx, public(1), 0, 10).await?;
             let waiting = mailbox::waiting(tx, public(2), 0, 10).await?;
             assert_eq!(waiting.len(), 1);
@@ -169,6 +190,16 @@ async fn others_are_served(db: &TestDatabase, damage: &str) {
             for which in [1, 2].map(|byte| wakes::ledger::Which::Node(public(byte))) {
                 wakes::ledger::find(tx, which, 10).await?;
             }
+            assert!(
+                notifications::newest(tx, 10).await?.iter().any(|row| row.notification_id == "02".repeat(16))
+            );
+            notifications::next_due(tx).await?;
+            notifications::unsealed(tx, TokenKeyId([0; 8]), None, 10).await?;
+            let claimed = notifications::claim(tx, START + 10, 10, &[]).await?;
+            assert!(claimed.iter().any(|row| row.id == 2));
+            notifications::take_over(tx, START + 10).await?;
+            notifications::tidy(tx, START + 10).await?;
+
             claim_of_node(tx, public(2), START + 100).await?;
             wakes::acknowledge(tx, public(1), START + 20).await?;
             wakes::acknowledge(tx, public(2), START + 20).await?;
@@ -283,6 +314,15 @@ async fn a_lost_total_of_the_mailbox_is_counted_anew(scratch: Scratch) {
     assert_eq!(kept.await.unwrap(), Kept::New);
     assert_eq!(db.number("SELECT messages AS n FROM mailbox_total").await, 3);
     assert_eq!(db.number("SELECT bytes AS n FROM mailbox_total").await, 70);
+}
+
+async fn a_packet_whose_time_is_lost_is_told_and_left_as_it_is(scratch: Scratch) {
+    let db = damaged_by(scratch, "UPDATE pending_message SET due_at = -1 WHERE hold_id = 1").await;
+    let due = db.database.read("due", |tx| Box::pin(pending::due(tx, START + 10, 10))).await.unwrap();
+    assert_eq!(due.messages.iter().map(|message| message.hold_id).collect::<Vec<_>>(), [2]);
+    assert!(due.damaged.is_empty(), "nobody puts it off, which would mend it");
+    let found = look_at_all(&db).await;
+    assert_eq!(found.len(), 1, "{found:?}");
 }
 
 async fn a_device_whose_name_is_lost_registers_again(scratch: Scratch) {

@@ -1,6 +1,7 @@
 use storage::testing::Scratch;
 
 use super::*;
+use crate::store::challenges::{ChallengeRefused, Proof};
 use crate::testing::{START, TestDatabase, new_device, public};
 
 storage::on_both!(
@@ -9,6 +10,8 @@ storage::on_both!(
     each_bound_refuses_and_takes_nothing_away,
     a_providers_word_about_an_older_registration_does_not_count,
     an_operator_removes_a_device,
+    what_the_bounds_count_is_right_whatever_happens,
+    a_count_that_is_lost_is_counted,
 );
 
 const URL: &str = "https://push.example.com/1";
@@ -48,10 +51,7 @@ async fn a_challenge_is_answered_once(scratch: Scratch) {
     let device = new_device(1, URL);
     db.try_register(device.clone(), DeviceLimits::default()).await.unwrap();
     let replayed = db.try_register(device, DeviceLimits::default()).await;
-    assert!(matches!(
-        replayed,
-        Err(RegisterError::Challenge(crate::store::challenges::ChallengeRefused::Used))
-    ));
+    assert!(matches!(replayed, Err(RegisterError::Challenge(ChallengeRefused::Used))));
     assert_eq!(db.number("SELECT registrations AS n FROM device").await, 1);
 
     let after_expiry = registered_at(new_device(1, URL), START + 300);
@@ -103,4 +103,68 @@ async fn an_operator_removes_a_device(scratch: Scratch) {
     assert!(remove().await.unwrap());
     assert!(!remove().await.unwrap());
     assert_eq!(device_id.to_string().parse(), Ok(device_id));
+}
+
+const COUNTS_ARE_RIGHT: &str = "SELECT (SELECT COUNT(*) FROM device WHERE has_channel = 0) \
+     - (SELECT n FROM kept_count WHERE of_what = 'device_without_channel') \
+     + 1000 * ((SELECT COUNT(*) FROM used_challenge) - (SELECT n FROM kept_count WHERE of_what = 'used_challenge')) AS n";
+
+async fn what_the_bounds_count_is_right_whatever_happens(scratch: Scratch) {
+    let db = TestDatabase::on(scratch).await;
+    let limits = DeviceLimits { per_node_max: 3, without_channel_max: 3, used_challenges_max: 8 };
+    let stranger = |node, url| NewDevice { has_channel: false, ..new_device(node, url) };
+    let mut names = Vec::new();
+    for device in [stranger(1, "a"), new_device(1, "b"), stranger(1, "c"), stranger(2, "a")] {
+        names.push(db.try_register(device, limits).await.unwrap().device_id);
+        assert_eq!(db.number(COUNTS_ARE_RIGHT).await, 0);
+    }
+    let count = "SELECT n FROM kept_count WHERE of_what = 'device_without_channel'";
+    assert_eq!(db.number(count).await, 3);
+    for refused in [stranger(3, "a"), stranger(1, "d")] {
+        db.try_register(refused, limits).await.unwrap_err();
+        assert_eq!(db.number(COUNTS_ARE_RIGHT).await, 0, "what is refused counts nothing");
+    }
+    // One opens a channel, another closes its own, a third stays as it is.
+    for again in [new_device(1, "a"), stranger(1, "b"), stranger(1, "c")] {
+        assert!(!db.try_register(again, limits).await.unwrap().is_new);
+        assert_eq!(db.number(COUNTS_ARE_RIGHT).await, 0);
+    }
+    assert_eq!(db.number(count).await, 3);
+    let full = db.try_register(registered_at(new_device(4, "a"), START + 299), limits).await;
+    assert!(full.is_ok(), "the eighth challenge");
+    let full = db.try_register(registered_at(new_device(5, "a"), START + 299), limits).await;
+    assert!(matches!(full, Err(RegisterError::Challenge(ChallengeRefused::TooMany))), "{full:?}");
+    let mut later = registered_at(new_device(5, "a"), START + 300);
+    if let Proof::Signed(answered) = &mut later.proof {
+        answered.expires_at = START + 600;
+    }
+    db.try_register(later, limits).await.unwrap();
+    assert_eq!(db.number("SELECT n FROM kept_count WHERE of_what = 'used_challenge'").await, 1);
+    let removed = names[2];
+    db.database.submit("test", move |tx| Box::pin(remove(tx, removed))).await.unwrap();
+    let dead = devices_of(&db, 2).await.remove(0);
+    db.database
+        .submit("test", move |tx| Box::pin(async move { forget_dead(tx, &dead).await }))
+        .await
+        .unwrap();
+    assert_eq!((db.number(count).await, db.number(COUNTS_ARE_RIGHT).await), (1, 0));
+    db.database.submit("test", |tx| Box::pin(crate::store::token_keys::forget_devices(tx))).await.unwrap();
+    assert_eq!((db.number(count).await, db.number(COUNTS_ARE_RIGHT).await), (0, 0));
+}
+
+async fn a_count_that_is_lost_is_counted(scratch: Scratch) {
+    let db = TestDatabase::on(scratch).await;
+    let limits = DeviceLimits { without_channel_max: 1, used_challenges_max: 2, ..DeviceLimits::default() };
+    let stranger = |node| NewDevice { has_channel: false, ..new_device(node, URL) };
+    db.try_register(stranger(1), limits).await.unwrap();
+    for damage in ["UPDATE kept_count SET n = -5", "DELETE FROM kept_count"] {
+        let damaged =
+            db.database.submit("test", move |tx| Box::pin(async move { tx.execute(damage, &[]).await }));
+        assert_eq!(damaged.await.unwrap(), 2);
+        let refused = db.try_register(stranger(2), limits).await;
+        assert!(matches!(refused, Err(RegisterError::TooManyWithoutChannel)), "{refused:?}");
+    }
+    db.try_register(new_device(2, URL), limits).await.unwrap();
+    let refused = db.try_register(new_device(3, URL), limits).await;
+    assert!(matches!(refused, Err(RegisterError::Challenge(ChallengeRefused::TooMany))), "{refused:?}");
 }

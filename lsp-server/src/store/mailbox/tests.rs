@@ -1,6 +1,8 @@
+use protocol::wake::WakeReason;
 use storage::testing::Scratch;
 
 use super::*;
+use crate::store::wakes::{self, NewWake};
 use crate::testing::{START, TestDatabase, public};
 
 storage::on_both!(
@@ -160,14 +162,32 @@ async fn recipients_come_in_pages(scratch: Scratch) {
         put(&db, message(recipient, None, "one")).await;
     }
     put(&db, message(1, None, "two")).await;
+    // One whose wake is over, one who is woken for something else, and one who is woken.
+    for (node, group, expires_at_unix) in
+        [(1, [0; 32], START), (3, [1; 32], START + 9), (2, [0; 32], START + 9)]
+    {
+        let wake = NewWake {
+            node_id: public(node),
+            reason: WakeReason::OnionMessage,
+            group,
+            expires_at_unix,
+            now_unix: START - 1,
+        };
+        let opened =
+            db.database.submit("test", move |tx| Box::pin(async move { wakes::open(tx, &wake).await }));
+        opened.await.unwrap();
+    }
     let (mut seen, mut after) = (Vec::new(), Vec::new());
     loop {
-        let page = db.database.read("test", |tx| Box::pin(recipients(tx, after, 2))).await.unwrap();
-        seen.extend(page.nodes);
+        let page =
+            db.database.read("test", |tx| Box::pin(recipients(tx, after, 2, [0; 32], START))).await.unwrap();
+        seen.extend(page.found);
         let Some(next) = page.next else { break };
         after = next;
     }
     let mut all: Vec<_> = (1..=5).map(public).collect();
     all.sort_by_key(PublicKey::serialize);
-    assert_eq!(seen, all);
+    assert_eq!(seen.iter().map(|recipient| recipient.node_id).collect::<Vec<_>>(), all);
+    let woken = seen.iter().filter(|recipient| recipient.is_woken).map(|recipient| recipient.node_id);
+    assert_eq!(woken.collect::<Vec<_>>(), [public(2)]);
 }

@@ -164,16 +164,17 @@ pub async fn acknowledge(
     Ok(latest.map(|sent_at| now_unix.saturating_sub(sent_at)))
 }
 
-/// A node has a new device: what waits for it is tried at once.
+/// A node has a new device: what waits for it is tried at once. Answers whether anything does.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn rearm(tx: &mut Tx, node_id: PublicKey, now_unix: u64) -> Result<(), StorageError> {
-    tx.execute(
-        "UPDATE wake SET step = 0, due_at = $2, lane = '' \
+pub async fn rearm(tx: &mut Tx, node_id: PublicKey, now_unix: u64) -> Result<bool, StorageError> {
+    let rearmed = tx
+        .execute(
+            "UPDATE wake SET step = 0, due_at = $2, lane = '' \
          WHERE node_id = $1 AND state = 'open' AND (due_at > $2 OR lane <> '') AND expires_at > $2",
-        &[node_id.serialize().into(), now_unix.try_into()?],
-    )
-    .await
-    .map(drop)
+            &[node_id.serialize().into(), now_unix.try_into()?],
+        )
+        .await?;
+    Ok(rearmed > 0)
 }

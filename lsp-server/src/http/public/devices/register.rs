@@ -4,17 +4,16 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use lightning::util::message_signing;
 use notifier::PushTarget;
 use protocol::api::Problem;
 use protocol::api::public::{RegisterDeviceRequest, RegisterDeviceResponse};
+use protocol::signature;
 use storage::StorageError;
 
 use super::{TokenError, target};
 use crate::http::problem::problem;
 use crate::http::public::body::Body;
 use crate::http::public::challenges::ChallengeError;
-use crate::http::public::owner::SIGNATURE_CHARS;
 use crate::http::public::{Inner, PublicState};
 use crate::limits::{self, ServerLimit};
 use crate::logging::STRANGERS;
@@ -98,34 +97,30 @@ async fn register(
     request: RegisterDeviceRequest,
 ) -> Result<(StatusCode, RegisterDeviceResponse), RegisterDeviceError> {
     let state = &state.inner;
-    let (mut new, target) = check(state, request)?;
-    let (node_id, sealed) = (new.node_id, new.target.clone());
-    let known = state
-        .database
-        .read::<_, StorageError, _>("known_device", move |tx| {
-            Box::pin(async move { devices::known_id(tx, node_id, &sealed).await })
-        })
-        .await?;
-    if let Some(device_id) = known {
-        new.device_id = device_id;
-        new.target = state.waker.tokens().seal_target(device_id, &node_id, &target);
-    }
-    let limits = state.limits;
-    let registered = state
+    let (new, target) = check(state, request)?;
+    let (limits, waker) = (state.limits, state.waker.clone());
+    let (registered, something_waits) = state
         .database
         .submit("register_device", move |tx| {
             Box::pin(async move {
-                let registered = devices::register(tx, &new, &limits).await?;
-                wakes::rearm(tx, new.node_id, new.proof.now_unix()).await?;
+                let seal = |known| match known == new.device_id {
+                    true => new.target.token.clone(),
+                    false => waker.tokens().seal_target(known, &new.node_id, &target).token,
+                };
+                let registered =
+                    devices::register_sealing(tx, &new, &limits, |known| Some(seal(known))).await?;
+                let something_waits = wakes::rearm(tx, new.node_id, new.proof.now_unix()).await?;
                 tracing::info!(
                     target: STRANGERS, node_id = %new.node_id, device = %registered.device_id, "registers a device"
                 );
-                Ok::<_, RegisterError>(registered)
+                Ok::<_, RegisterError>((registered, something_waits))
             })
         })
         .await?;
     storage::crash_point!("device_stored");
-    state.waker.nudge();
+    if something_waits {
+        state.waker.nudge();
+    }
     let status = if registered.is_new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, RegisterDeviceResponse { device_id: registered.device_id.to_string(), durable: true }))
 }
@@ -138,9 +133,9 @@ fn check(
     let now_unix = state.clock.now_unix();
     let text = request.text(&state.node.node_id());
     let target = target(state, request.target(), now_unix)?;
-    let RegisterDeviceRequest { node_id, challenge, signature, .. } = request;
+    let RegisterDeviceRequest { node_id, challenge, signature: signed, .. } = request;
     let known = state.challenges.check(&node_id, &challenge, now_unix)?;
-    if signature.len() != SIGNATURE_CHARS || !message_signing::verify(text.as_bytes(), &signature, &node_id) {
+    if !signature::verify(text.as_bytes(), &signed, &node_id) {
         return Err(RegisterDeviceError::Signature);
     }
     let mut device_id = [0; 16];

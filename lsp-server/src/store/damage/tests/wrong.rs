@@ -100,6 +100,18 @@ pub(super) const DAMAGE: &[(&str, &str, &str)] = &[
     ("wake_attempt", "UPDATE wake_attempt SET sent_at = -1 WHERE id = 1", "1"),
     ("wake_attempt", "UPDATE wake_attempt SET answered_ms = -1 WHERE id = 1", "1"),
     ("wake_attempt", "UPDATE wake_attempt SET connected_after_seconds = -1 WHERE id = 1", "1"),
+    ("notification", "UPDATE notification SET notification_id = x'01' WHERE id = 1", "1"),
+    ("notification", "UPDATE notification SET platform = 'pigeon' WHERE id = 1", "1"),
+    ("notification", "UPDATE notification SET token_key = x'01' WHERE id = 1", "1"),
+    ("notification", "UPDATE notification SET token_index = x'01' WHERE id = 1", "1"),
+    ("notification", "UPDATE notification SET content_index = x'01' WHERE id = 1", "1"),
+    ("notification", "UPDATE notification SET state = 'moonlight' WHERE id = 1", "1"),
+    ("notification", "UPDATE notification SET opened_at = -1 WHERE id = 1", "1"),
+    ("notification", "UPDATE notification SET expires_at = -1 WHERE id = 1", "1"),
+    ("notification", "UPDATE notification SET due_at = -1 WHERE id = 1", "1"),
+    ("notification", "UPDATE notification SET leased = 2 WHERE id = 1", "1"),
+    ("notification", "UPDATE notification SET attempts = -1 WHERE id = 1", "1"),
+    ("notification", "UPDATE notification SET answered_ms = -1 WHERE id = 1", "1"),
 ];
 
 /// What only a column takes that takes values of any type: SQLite's. Postgres refuses it, or makes a whole number of it.
