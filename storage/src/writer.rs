@@ -1,14 +1,15 @@
-//! The ordered writer: one task that owns the one connection that writes.
+//! The ordered writer: one thread, or one task, that owns the one connection that writes.
 
+mod batch;
 mod job;
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use tokio::sync::{mpsc, watch};
 
+use batch::{Room, drop_replaced};
 use job::{Answer, Verdict};
 pub(crate) use job::{AppTransaction, Job, KvKey};
 
@@ -16,10 +17,6 @@ use crate::link::Link;
 use crate::stats::Counters;
 use crate::trouble::TroubleState;
 use crate::{Failure, QueryError, Stats, StorageError, Tx, postgres, sqlite};
-
-/// A batch ends at either bound; what is queued beyond goes into the next one.
-const BATCH_JOBS_MAX: usize = 1024;
-const BATCH_BYTES_MAX: usize = 16 << 20;
 
 /// Writes for which nobody waits are alone on their way no longer than this: others will come, and one commit serves all.
 const BEHIND_MAX: Duration = Duration::from_millis(10);
@@ -170,19 +167,6 @@ struct Writer {
     taken: usize,
 }
 
-/// What the batch holds.
-#[derive(Default)]
-struct Room {
-    jobs: usize,
-    bytes: usize,
-}
-
-impl Room {
-    fn is_full(&self) -> bool {
-        self.jobs >= BATCH_JOBS_MAX || self.bytes >= BATCH_BYTES_MAX
-    }
-}
-
 impl Writer {
     async fn work(&mut self) -> Result<(), Failure> {
         let mut batch = Vec::new();
@@ -225,13 +209,10 @@ impl Writer {
         Ok(())
     }
 
-    /// Takes into a batch that is being applied what was queued meanwhile. `false` if that is nothing, or enough.
-    fn join(&mut self, until: Instant, batch: &mut Vec<Job>) -> bool {
-        if self.place == Place::Task {
-            return false;
-        }
-        while !self.room.is_full()
-            && Instant::now() < until
+    /// Takes into a batch that is being applied what was queued meanwhile. `false` if that is nothing.
+    fn join(&mut self, batch: &mut Vec<Job>) -> bool {
+        while self.place == Place::Thread
+            && !self.room.is_full()
             && let Ok(job) = self.queue.try_recv()
         {
             self.take(job, batch);
@@ -272,8 +253,7 @@ impl Writer {
         match job {
             Job::Close => self.queue.close(),
             job => {
-                self.room.jobs += 1;
-                self.room.bytes += job.bytes();
+                self.room.add(&job);
                 batch.push(job);
             }
         }
@@ -282,8 +262,9 @@ impl Writer {
     /// Dropping a job answers it with [`StorageError::Stopped`](crate::StorageError::Stopped).
     fn refuse_queued(&mut self) {
         self.queue.close();
-        while self.queue.try_recv().is_ok() {
+        while let Ok(job) = self.queue.try_recv() {
             self.shared.counters.unqueue();
+            drop(job);
         }
     }
 
@@ -331,12 +312,13 @@ impl Writer {
         let _turn = self.shared.faults.turn().await;
         let mut done = Stats { commits: 1, ..Stats::default() };
         self.tx.begin().await?;
-        let until = Instant::now() + JOIN_MAX;
+        let mut until = None;
         loop {
             for job in batch.drain(..) {
                 self.run(job, &mut done, answers).await?;
             }
-            if !self.join(until, batch) {
+            let now = Instant::now();
+            if now > *until.get_or_insert(now + JOIN_MAX) || !self.join(batch) {
                 break;
             }
         }
@@ -361,37 +343,30 @@ impl Writer {
     }
 }
 
-/// Leaves out the writes that nobody waits for and that a later one of the same batch replaces: no commit will show them.
-fn drop_replaced(batch: &mut Vec<Job>) {
-    let mut later: HashSet<KvKey> = HashSet::new();
-    let mut keep: Vec<bool> = batch
-        .iter()
-        .rev()
-        .map(|job| match job {
-            Job::Write { key, answer, .. } => {
-                let is_last = later.insert(key.clone());
-                is_last || answer.is_some()
-            }
-            Job::Remove { .. } | Job::Transaction(_) | Job::Close => true,
-        })
-        .collect();
-    batch.retain(|_| keep.pop().unwrap_or(true));
-}
-
 impl From<QueryError> for Failure {
     fn from(error: QueryError) -> Self {
         Self::Database(Arc::new(error))
     }
 }
 
-/// Names a transaction that holds up the others while it still does, with growing pauses between the lines.
+/// Names a transaction that holds up the others while it still does, with growing pauses between the lines; one whose statements keep
+/// the thread itself waiting, once it is over.
 pub(crate) async fn watched<F: Future>(name: &'static str, transaction: F) -> F::Output {
     let started = Instant::now();
     let mut patience = SLOW;
     let mut transaction = std::pin::pin!(transaction);
     loop {
         match tokio::time::timeout(patience, &mut transaction).await {
-            Ok(output) => return output,
+            Ok(output) => {
+                if patience == SLOW && started.elapsed() >= SLOW {
+                    tracing::warn!(
+                        transaction = name,
+                        seconds = started.elapsed().as_secs(),
+                        "a transaction was slow"
+                    );
+                }
+                return output;
+            }
             Err(_) => {
                 tracing::warn!(
                     transaction = name,

@@ -27,7 +27,7 @@ async fn a_failed_commit_stops_the_writer(folder: Scratch) {
     add_note(&db, 1, "durable").await.unwrap();
     assert!(db.failed().now_or_never().is_none());
 
-    let gate = close_gate(&db);
+    let gate = close_gate(&db).await;
     let before = add_note(&db, 2, "same batch");
     let broken = break_commit(&db);
     let written = db.kv().write("", "", "k", vec![1]);
@@ -56,7 +56,7 @@ async fn a_failed_process_keeps_the_lease_until_it_closes(folder: Scratch) {
 async fn a_required_transaction_that_fails_holds_back_what_follows(folder: Scratch) {
     let db = open(&folder).await;
     add_note(&db, 1, "there").await.unwrap();
-    let gate = close_gate(&db);
+    let gate = close_gate(&db).await;
     let required: Commit<u64, StorageError> = db.submit_required("required", |tx| {
         Box::pin(async move {
             tx.execute("INSERT INTO note (id, text) VALUES ($1, 'again')", &values![1_u32]).await

@@ -23,7 +23,7 @@ async fn what_is_cut_off_is_as_after_a_kill(folder: Scratch) {
     db.cut().await;
     let later = add_note(&db, 3, "too late");
     assert!(matches!(waiting.await, Err(StorageError::Stopped | StorageError::NotCommitted(_))));
-    assert!(matches!(later.await, Err(StorageError::Stopped)));
+    assert!(matches!(later.await, Err(StorageError::Stopped | StorageError::Trouble(_))));
     assert!(matches!(db.kv().read("", "", "k").await, Err(StorageError::Stopped)));
     // The old handle is still there, and the database is free all the same.
     let again = open(&folder).await;

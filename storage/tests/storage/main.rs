@@ -83,15 +83,18 @@ fn add_note(db: &Database, id: i64, text: &str) -> Commit<(), StorageError> {
     })
 }
 
-/// What is queued from now on waits until the gate is dropped, and is then one batch.
-fn close_gate(db: &Database) -> oneshot::Sender<()> {
+/// The writer waits until the gate is dropped: what is queued meanwhile is one batch, with the gate's own transaction or after it.
+async fn close_gate(db: &Database) -> oneshot::Sender<()> {
     let (gate, opened) = oneshot::channel();
+    let (entered, is_closed) = oneshot::channel();
     drop(db.submit("gate", |_| {
         Box::pin(async move {
+            let _ = entered.send(());
             let _ = opened.await;
             Ok::<_, StorageError>(())
         })
     }));
+    is_closed.await.unwrap();
     gate
 }
 
