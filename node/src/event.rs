@@ -2,7 +2,9 @@
 
 use bitcoin::OutPoint;
 use bitcoin::secp256k1::PublicKey;
-use lightning::events::{Event, HTLCHandlingFailureReason, HTLCHandlingFailureType, PaymentPurpose};
+use lightning::events::{
+    Event, HTLCHandlingFailureReason, HTLCHandlingFailureType, PaymentFailureReason, PaymentPurpose,
+};
 use lightning::ln::channelmanager::{InterceptId, PaymentId};
 use lightning::ln::types::ChannelId;
 use lightning::onion_message::messenger;
@@ -65,6 +67,9 @@ pub enum NodeEvent {
         payment_hash: Option<PaymentHash>,
         /// LDK's reason.
         reason: String,
+        /// Whether there was no way for it when it was to be sent: `PaymentFailureReason::RouteNotFound`. A first hop that goes away in
+        /// that very moment is no way either.
+        found_no_route: bool,
     },
     /// `Event::ChannelPending`: the funding transaction is out.
     ChannelPending {
@@ -195,6 +200,7 @@ impl NodeEvent {
             },
             Event::PaymentFailed { payment_hash, reason, .. } => Self::PaymentFailed {
                 payment_hash,
+                found_no_route: reason == Some(PaymentFailureReason::RouteNotFound),
                 reason: reason.map_or_else(|| "unknown".to_owned(), |reason| format!("{reason:?}")),
             },
             Event::ChannelPending { channel_id, counterparty_node_id, funding_txo, .. } => {

@@ -93,7 +93,7 @@ impl NodeHandler for Ears {
                 NodeEvent::PaymentSent { payment_hash, .. } => {
                     self.ended.hear(&payment_hash, Ended::Paid(Instant::now()));
                 }
-                NodeEvent::PaymentFailed { payment_hash: Some(payment_hash), reason } => {
+                NodeEvent::PaymentFailed { payment_hash: Some(payment_hash), reason, .. } => {
                     self.ended.hear(&payment_hash, Ended::Failed(reason));
                 }
                 _ => {}

@@ -38,6 +38,9 @@ const CHECKPOINT_PAGES: u32 = 4_000;
 /// What the write-ahead log is cut back to after a burst.
 const LOG_BYTES_KEPT: u32 = 64 << 20;
 
+/// Pages that the writer need not read again.
+const WRITER_CACHE_KIB: i64 = 64 << 10;
+
 /// Takes the lease, creates what is missing, and applies the migrations.
 pub(crate) fn open(
     path: &Path,
@@ -110,6 +113,9 @@ fn connect_writer(path: &Path, durability: Durability) -> Result<Connection, rus
     connection.set_pragma("fullfsync", true)?;
     connection.set_pragma("wal_autocheckpoint", CHECKPOINT_PAGES)?;
     connection.set_pragma("journal_size_limit", LOG_BYTES_KEPT)?;
+    connection.set_pragma("cache_size", -WRITER_CACHE_KIB)?;
+    // What a savepoint may have to undo is thrown away with it: no file for it.
+    connection.set_pragma("temp_store", "memory")?;
     Ok(connection)
 }
 

@@ -147,7 +147,8 @@ impl Core {
                 return self.give_up(payment_hash, reason).await;
             }
             let (parts, _) = self.node.outbound_parts(payment_hash);
-            if parts < options.parts_min {
+            // With none at all there was no way for it after all: see [`Core::await_held`].
+            if (1..options.parts_min).contains(&parts) {
                 let reason = format!("it went out in {parts} parts, not in {}", options.parts_min);
                 return self.give_up(payment_hash, reason).await;
             }
@@ -206,6 +207,11 @@ impl Core {
             }
             match self.node.own_payment(payment_hash) {
                 Some(OwnPayment::Pending) => {}
+                // Its event is on the way.
+                Some(OwnPayment::Abandoned) if self.node.outbound_parts(payment_hash).0 == 0 => {
+                    sleep(POLL).await;
+                    continue;
+                }
                 Some(OwnPayment::Fulfilled) => return self.await_event(payment_hash).await,
                 Some(OwnPayment::Abandoned) => {
                     return self.give_up(payment_hash, "a part of it failed".to_owned()).await;

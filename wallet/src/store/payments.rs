@@ -324,6 +324,22 @@ pub(crate) async fn set_settled(
     .await
 }
 
+/// Whether a payment that LDK found no route for is to be sent again: nothing of it is out, and its hold waits. [`Core::drive`] does, until it
+/// has waited long enough.
+///
+/// [`Core::drive`]: crate::Core::drive
+pub(crate) async fn waits_for_a_route(
+    tx: &mut Tx,
+    payment_hash: PaymentHash,
+    height: BlockHeight,
+) -> Result<bool, StorageError> {
+    Ok(get(tx, payment_hash).await?.is_some_and(|payment| {
+        payment.kind == PaymentKind::Asynchronous
+            && payment.state == PaymentState::Paying
+            && payment.deadline.is_some_and(|deadline| height < deadline)
+    }))
+}
+
 /// LDK gave the payment up. Gives the reason that is stored then: an earlier one, of a cancellation or a refusal, stays. A
 /// payment that has not been handed to LDK did not fail there: the event is about the attempt before.
 pub(crate) async fn set_failed_by_ldk(

@@ -13,6 +13,7 @@ use super::*;
 storage::on_both!(
     a_payment_goes_through_its_states_and_ends_once,
     a_failed_payment_is_tried_again_with_another_pid,
+    what_found_no_route_is_sent_again_while_its_hold_waits,
     a_payment_that_came_back_after_its_deadline_says_so,
     a_cancellation_that_came_too_late_is_forgotten,
     a_payee_that_was_told_of_a_payment_is_told_that_it_was_cancelled_once,
@@ -134,6 +135,22 @@ async fn a_failed_payment_is_tried_again_with_another_pid(scratch: Scratch) {
     assert_eq!(store.payment().await, again, "nothing of the first attempt is left");
     store.run(|tx| Box::pin(payments::set_next_attempt(tx, HASH))).await;
     assert_eq!(store.payment().await.attempt, 2);
+}
+
+async fn what_found_no_route_is_sent_again_while_its_hold_waits(scratch: Scratch) {
+    let store = Store::new(scratch).await;
+    store.begin().await;
+    let waits = |height| store.run(move |tx| Box::pin(payments::waits_for_a_route(tx, HASH, height)));
+    assert!(!waits(HEIGHT).await, "it was not handed to LDK");
+    store.run(|tx| Box::pin(payments::set_granted(tx, HASH, BlockHeight(240)))).await;
+    let paying = payments::advance;
+    assert!(
+        store.run(move |tx| Box::pin(paying(tx, HASH, PaymentState::Blocked, PaymentState::Paying))).await
+    );
+    assert!(waits(BlockHeight(239)).await);
+    assert!(!waits(BlockHeight(240)).await, "its hold is over");
+    assert!(store.run(|tx| Box::pin(payments::set_cancelling(tx, HASH, "cancelled"))).await);
+    assert!(!waits(HEIGHT).await);
 }
 
 async fn a_payment_that_came_back_after_its_deadline_says_so(scratch: Scratch) {
