@@ -197,7 +197,17 @@ impl Bitcoind {
             Ok(if has_enough { Seen::Done(()) } else { Seen::NotYet(balances.to_string()) })
         })
         .await?;
-        self.call::<String>("sendtoaddress", json!([address, amount])).await?;
+        let txid: String = self.call("sendtoaddress", json!([address, amount])).await?;
+        // The wallet gives an id also to what the memory pool does not take at once; a block without it confirms nothing.
+        wait_until(&format!("{txid} in the memory pool"), SOON, async || {
+            if self.call::<Value>("getmempoolentry", json!([txid])).await.is_ok() {
+                return Ok(Seen::Done(()));
+            }
+            let sent: Value = self.call("gettransaction", json!([txid])).await?;
+            let again = self.call::<Value>("sendrawtransaction", json!([sent["hex"]])).await;
+            Ok(Seen::NotYet(again.map_or_else(|error| error.to_string(), |txid| txid.to_string())))
+        })
+        .await?;
         self.wait_for_wallet().await
     }
 
