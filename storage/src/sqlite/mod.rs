@@ -41,9 +41,6 @@ const LOG_BYTES_KEPT: u32 = 64 << 20;
 /// Pages that the writer need not read again.
 const WRITER_CACHE_KIB: i64 = 64 << 10;
 
-/// The same for each reader.
-const READER_CACHE_KIB: i64 = 16 << 10;
-
 /// Takes the lease, creates what is missing, and applies the migrations.
 pub(crate) fn open(
     path: &Path,
@@ -124,12 +121,7 @@ fn connect_writer(path: &Path, durability: Durability) -> Result<Connection, rus
 
 /// One that only reads.
 pub(crate) fn connect_reader(path: &Path) -> Result<Connection, StorageError> {
-    let connect = || {
-        let connection = Connection::open(path, Access::Read)?;
-        connection.set_pragma("cache_size", -READER_CACHE_KIB)?;
-        Ok(connection)
-    };
-    connecting(path, connect())
+    connecting(path, Connection::open(path, Access::Read))
 }
 
 fn connecting<T>(path: &Path, connected: Result<T, rusqlite::Error>) -> Result<T, StorageError> {
