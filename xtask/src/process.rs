@@ -21,7 +21,7 @@ pub(crate) fn root() -> &'static Path {
     manifest.parent().unwrap_or(manifest)
 }
 
-/// Stock ldk-node wallets: a workspace of their own, since ldk-node and sqlx cannot share a lock file.
+/// Stock ldk-node wallets: a workspace of their own, since ldk-node links another version of SQLite, and one lock file can have only one.
 pub(crate) fn interop_manifest() -> Option<PathBuf> {
     Some(root().join("tests/interop/Cargo.toml")).filter(|path| path.is_file())
 }
