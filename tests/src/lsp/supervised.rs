@@ -47,14 +47,18 @@ impl Lsp {
                 }
             }
         };
-        self.process = Some(process);
-        let deaths = fate.deaths();
-        if !fate.is_fulfilled() {
-            // What did not come must not come later.
-            fate.set([]);
-            self.kill().await;
-            self.process = Some(self.launch(fate)?);
+        if fate.is_fulfilled() {
+            self.process = Some(process);
+            return Ok((told, fate.deaths()));
         }
+        // It may die while the story ends, which is a death too.
+        if let Some(status) = process.kill_now().await {
+            fate.end(status);
+        }
+        let deaths = fate.deaths();
+        // What did not come must not come later.
+        fate.set([]);
+        self.process = Some(self.launch(fate)?);
         Ok((told, deaths))
     }
 
