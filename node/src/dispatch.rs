@@ -62,13 +62,14 @@ impl Node {
             }
             event => {
                 self.learn_from(&event);
+                self.unsent.learn_from(&event);
                 if matches!(
                     event,
                     Event::ChannelReady { .. } | Event::ChannelPending { .. } | Event::ChannelClosed { .. }
                 ) {
                     self.refresh_scids();
                 }
-                let Some(event) = NodeEvent::from_ldk(event) else { return Ok(()) };
+                let Some(event) = NodeEvent::from_ldk(event, &self.unsent) else { return Ok(()) };
                 let Some(handler) = self.handler.get() else { return Err(ReplayEvent()) };
                 storage::crash_point!("event_received");
                 let outcome = handler.event(event).await.map_err(|_| ReplayEvent());

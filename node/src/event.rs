@@ -12,6 +12,8 @@ use lightning::util::ser::Writeable;
 use lightning_types::payment::{PaymentHash, PaymentPreimage};
 use protocol::units::{BlockHeight, Msat};
 
+use crate::unsent::UnsentPayments;
+
 /// What a [`crate::NodeHandler`] is told. Named after LDK's events.
 #[derive(Clone, Debug)]
 pub enum NodeEvent {
@@ -67,9 +69,9 @@ pub enum NodeEvent {
         payment_hash: Option<PaymentHash>,
         /// LDK's reason.
         reason: String,
-        /// Whether there was no way for it when it was to be sent: `PaymentFailureReason::RouteNotFound`. A first hop that goes away in
-        /// that very moment is no way either.
-        found_no_route: bool,
+        /// No first hop took any part of it: there was no route when it was to be sent (`PaymentFailureReason::RouteNotFound`), or each
+        /// first hop went away in that very moment (`PathFailure::InitialSend`).
+        unsent: bool,
     },
     /// `Event::ChannelPending`: the funding transaction is out.
     ChannelPending {
@@ -142,7 +144,7 @@ pub struct InboundHtlc {
 
 impl NodeEvent {
     /// Our form of an LDK event; `None` for those that the node handles itself or that nobody needs.
-    pub(crate) fn from_ldk(event: Event) -> Option<Self> {
+    pub(crate) fn from_ldk(event: Event, unsent: &UnsentPayments) -> Option<Self> {
         Some(match event {
             Event::HTLCIntercepted {
                 intercept_id,
@@ -200,7 +202,8 @@ impl NodeEvent {
             },
             Event::PaymentFailed { payment_hash, reason, .. } => Self::PaymentFailed {
                 payment_hash,
-                found_no_route: reason == Some(PaymentFailureReason::RouteNotFound),
+                unsent: reason == Some(PaymentFailureReason::RouteNotFound)
+                    || payment_hash.is_some_and(|hash| unsent.take(&hash)),
                 reason: reason.map_or_else(|| "unknown".to_owned(), |reason| format!("{reason:?}")),
             },
             Event::ChannelPending { channel_id, counterparty_node_id, funding_txo, .. } => {

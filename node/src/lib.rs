@@ -34,6 +34,7 @@ mod run;
 mod seed;
 mod seed_file;
 mod spawner;
+mod unsent;
 
 pub use chain::{ChainHealth, ChainLimits, ChainTrouble};
 pub use channels::{Balances, Channel, ChannelCarry};
@@ -102,6 +103,7 @@ pub struct Node {
     block_time_unix: Arc<AtomicU64>,
     chain_watch: ChainWatch,
     channels_by_scid: RwLock<HashMap<u64, (PublicKey, ChannelId)>>,
+    unsent: unsent::UnsentPayments,
     pending_run: Mutex<Option<PendingRun>>,
     stop: watch::Sender<bool>,
     tasks: Mutex<Vec<JoinHandle<()>>>,

@@ -61,11 +61,11 @@ impl Core {
                 let fee_msat = fee_paid.unwrap_or_default();
                 self.announce(commit, move |first| first.then_some(Step::Settled { payment_hash, fee_msat }));
             }
-            NodeEvent::PaymentFailed { payment_hash: Some(payment_hash), reason, found_no_route } => {
+            NodeEvent::PaymentFailed { payment_hash: Some(payment_hash), reason, unsent } => {
                 let height = self.node.height();
                 let commit = self.database.submit_required("payment_failed", move |tx| {
                     Box::pin(async move {
-                        if found_no_route && payments::waits_for_a_route(tx, payment_hash, height).await? {
+                        if unsent && payments::waits_to_be_sent(tx, payment_hash, height).await? {
                             return Ok(None);
                         }
                         payments::set_failed_by_ldk(tx, payment_hash, &reason, height).await

@@ -34,6 +34,7 @@ use crate::onion::{Announcer, ConnectedPeers, MessageRouter, OnionContents, Onio
 use crate::ordered_watch::OrderedWatch;
 use crate::seed::Seed;
 use crate::spawner::OrderedSpawner;
+use crate::unsent::UnsentPayments;
 use crate::{Node, PendingRun, identity};
 
 /// Monitor updates written one by one before the whole monitor is written again.
@@ -255,6 +256,7 @@ impl Node {
             lsps,
             block_time_unix: Arc::new(AtomicU64::new(u64::from(chain_tip.header.time))),
             channels_by_scid: RwLock::default(),
+            unsent: UnsentPayments::default(),
             pending_run: Mutex::new(Some(PendingRun { sockets, broadcasts, chain, chain_tip, header_cache })),
             stop: watch::channel(false).0,
             tasks: Mutex::default(),

@@ -118,7 +118,9 @@ impl Core {
             let in_flight =
                 self.node.outbound_parts(payment_hash).0 > 0 || self.node.own_payment(payment_hash).is_some();
             match status.map(|status| answer(status.state)) {
-                None | Some(Answer::GivesBack) if !in_flight => {
+                Some(Answer::Undecided) => sleep(POLL).await,
+                // What was released has come back since, or LDK would know it.
+                _ if !in_flight => {
                     let reason = payment.reason.clone().unwrap_or_else(|| "cancelled".to_owned());
                     return self.fail(payment_hash, reason).await;
                 }
@@ -130,7 +132,6 @@ impl Core {
                     commit.await?;
                     return Ok(());
                 }
-                Some(Answer::Undecided) => sleep(POLL).await,
             }
         }
         Err(WalletError::TakesTooLong { what: "the cancellation" })
@@ -145,6 +146,18 @@ impl Core {
             sleep(POLL).await;
         }
         Err(WalletError::TakesTooLong { what: "getting the money back" })
+    }
+
+    /// An earlier attempt has ended here. If its process died at the wrong moment, the LSP still waits for it.
+    pub(super) async fn cancel_earlier_holds(&self, payment: &Payment) -> Result<(), WalletError> {
+        let current = self.pid_hash(payment);
+        for hold in self.ask_status(None).await? {
+            let is_of_payment = hold.hashes.iter().any(|status| status.payment_hash == payment.payment_hash);
+            if is_of_payment && hold.pid_hash != current && answer(hold.state) == Answer::Undecided {
+                self.ask_cancel(hold.pid_hash).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Cancels what only the LSP remembers.

@@ -97,6 +97,7 @@ impl Core {
                 Ok(BlockAnswer::Refused { reason: RefusalReason::HashAlreadyHeld, .. })
                     if payment.attempt > 0 && Instant::now() < patient_until =>
                 {
+                    self.cancel_earlier_holds(payment).await?;
                     sleep(POLL).await;
                 }
                 Ok(answer) => break answer,
@@ -247,13 +248,19 @@ impl Core {
         self.give_up(payment_hash, "the LSP did not hold every part in time".to_owned()).await
     }
 
-    /// LDK does not know the payment. Either its end is on the way to us as an event, or the process ended before anything
-    /// was sent: then it is sent now.
+    /// LDK does not know the payment. Either its end is on the way to us as an event, or nothing of it was sent, since the process or
+    /// each first hop was gone: then it is sent now, if the LSP still waits for it.
     async fn resend(&self, payment: &Payment, options: &PayOptions) -> Result<(), WalletError> {
         let payment_hash = payment.payment_hash;
         sleep(POLL).await;
         if self.payment(payment_hash).await?.state != PaymentState::Paying {
             return Ok(());
+        }
+        let pid_hash = self.pid_hash(payment);
+        let statuses = self.ask_status(Some(pid_hash)).await?;
+        let status = statuses.iter().find(|status| status.pid_hash == pid_hash);
+        if status.is_none_or(|status| status.state != HoldStateCode::Waiting) {
+            return self.give_up(payment_hash, "the LSP does not wait for it any more".to_owned()).await;
         }
         match self.send_to_ldk(payment, options).await? {
             Ok(()) => Ok(()),

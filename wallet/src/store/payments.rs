@@ -324,11 +324,11 @@ pub(crate) async fn set_settled(
     .await
 }
 
-/// Whether a payment that LDK found no route for is to be sent again: nothing of it is out, and its hold waits. [`Core::drive`] does, until it
+/// Whether a payment that no first hop took is to be sent again: nothing of it is out, and its hold waits. [`Core::drive`] does, until it
 /// has waited long enough.
 ///
 /// [`Core::drive`]: crate::Core::drive
-pub(crate) async fn waits_for_a_route(
+pub(crate) async fn waits_to_be_sent(
     tx: &mut Tx,
     payment_hash: PaymentHash,
     height: BlockHeight,
@@ -340,8 +340,11 @@ pub(crate) async fn waits_for_a_route(
     }))
 }
 
-/// LDK gave the payment up. Gives the reason that is stored then: an earlier one, of a cancellation or a refusal, stays. A
+/// LDK gave the payment up, and nothing of it is out. One that the LSP may still have a hold for gives that back first: see
+/// [`Core::drive`]. Gives the reason of one that has failed by this: an earlier one, of a cancellation or a refusal, stays. A
 /// payment that has not been handed to LDK did not fail there: the event is about the attempt before.
+///
+/// [`Core::drive`]: crate::Core::drive
 pub(crate) async fn set_failed_by_ldk(
     tx: &mut Tx,
     payment_hash: PaymentHash,
@@ -355,12 +358,21 @@ pub(crate) async fn set_failed_by_ldk(
     };
     let row = tx
         .fetch_optional(
-            "UPDATE payment SET state = 'failed', reason = COALESCE(reason, $2) \
-             WHERE payment_hash = $1 AND state NOT IN ('blocking', 'settled', 'failed') RETURNING reason",
-            &values![payment_hash.0, reason],
+            "UPDATE payment SET reason = COALESCE(reason, $2), \
+             state = CASE WHEN state = $3 AND kind = $4 THEN $5 ELSE 'failed' END \
+             WHERE payment_hash = $1 AND state NOT IN ('blocking', 'settled', 'failed') RETURNING state, reason",
+            &values![
+                payment_hash.0,
+                reason,
+                PaymentState::Paying.as_str(),
+                PaymentKind::Asynchronous.as_str(),
+                PaymentState::Cancelling.as_str()
+            ],
         )
         .await?;
-    row.map(|row| row.get_text("reason")).transpose()
+    let failed =
+        row.filter(|row| row.get_text("state").is_ok_and(|state| state == PaymentState::Failed.as_str()));
+    failed.map(|row| row.get_text("reason")).transpose()
 }
 
 /// Nothing is in flight, and nothing will be. False if it had ended otherwise.

@@ -13,7 +13,8 @@ use super::*;
 storage::on_both!(
     a_payment_goes_through_its_states_and_ends_once,
     a_failed_payment_is_tried_again_with_another_pid,
-    what_found_no_route_is_sent_again_while_its_hold_waits,
+    what_was_not_sent_is_sent_while_its_hold_waits,
+    what_came_back_before_it_was_held_gives_its_hold_back,
     a_payment_that_came_back_after_its_deadline_says_so,
     a_cancellation_that_came_too_late_is_forgotten,
     a_payee_that_was_told_of_a_payment_is_told_that_it_was_cancelled_once,
@@ -137,10 +138,10 @@ async fn a_failed_payment_is_tried_again_with_another_pid(scratch: Scratch) {
     assert_eq!(store.payment().await.attempt, 2);
 }
 
-async fn what_found_no_route_is_sent_again_while_its_hold_waits(scratch: Scratch) {
+async fn what_was_not_sent_is_sent_while_its_hold_waits(scratch: Scratch) {
     let store = Store::new(scratch).await;
     store.begin().await;
-    let waits = |height| store.run(move |tx| Box::pin(payments::waits_for_a_route(tx, HASH, height)));
+    let waits = |height| store.run(move |tx| Box::pin(payments::waits_to_be_sent(tx, HASH, height)));
     assert!(!waits(HEIGHT).await, "it was not handed to LDK");
     store.run(|tx| Box::pin(payments::set_granted(tx, HASH, BlockHeight(240)))).await;
     let paying = payments::advance;
@@ -151,6 +152,23 @@ async fn what_found_no_route_is_sent_again_while_its_hold_waits(scratch: Scratch
     assert!(!waits(BlockHeight(240)).await, "its hold is over");
     assert!(store.run(|tx| Box::pin(payments::set_cancelling(tx, HASH, "cancelled"))).await);
     assert!(!waits(HEIGHT).await);
+}
+
+async fn what_came_back_before_it_was_held_gives_its_hold_back(scratch: Scratch) {
+    let store = Store::new(scratch).await;
+    store.begin().await;
+    store.run(|tx| Box::pin(payments::set_granted(tx, HASH, BlockHeight(240)))).await;
+    let paying = payments::advance;
+    store.run(move |tx| Box::pin(paying(tx, HASH, PaymentState::Blocked, PaymentState::Paying))).await;
+    let fail = || store.run(|tx| Box::pin(payments::set_failed_by_ldk(tx, HASH, "RetriesExhausted", HEIGHT)));
+    assert_eq!(fail().await, None, "its hold may still wait");
+    let payment = store.payment().await;
+    assert_eq!(
+        (payment.state, payment.reason.as_deref()),
+        (PaymentState::Cancelling, Some("RetriesExhausted"))
+    );
+    assert_eq!(fail().await.as_deref(), Some("RetriesExhausted"), "LDK may say it twice");
+    assert_eq!(store.payment().await.state, PaymentState::Failed);
 }
 
 async fn a_payment_that_came_back_after_its_deadline_says_so(scratch: Scratch) {
