@@ -324,10 +324,10 @@ impl Filled {
         let (before, started) = (Usage::of_this_process(&self.database)?, Instant::now());
         let mut fetched = Vec::new();
         for phone in phones {
-            let waiting = self.database.submit("mailbox_waiting", move |tx| {
-                Box::pin(async move { mailbox::waiting(tx, phone, 0, HANDED_OVER_MAX).await })
-            });
-            fetched.push(waiting.await.map_err(|error| wrong(&error))?);
+            let waiting = self
+                .database
+                .read("mailbox_waiting", move |tx| Box::pin(mailbox::waiting(tx, phone, 0, HANDED_OVER_MAX)));
+            fetched.push(waiting.await.map_err(|error: StorageError| wrong(&error))?.messages);
         }
         self.sums.fetch += started.elapsed();
         self.sums.fetch_usage =

@@ -13,7 +13,7 @@ use storage::StorageError;
 use tokio::sync::Notify;
 
 use super::{Mailbox, WAKE_GROUP, wake_of};
-use crate::store::mailbox::{self, Recipients, TIDIED_ROWS_MAX, WaitingMessage};
+use crate::store::mailbox::{self, Recipients, TIDIED_ROWS_MAX, WaitingMessage, WaitingMessages};
 use crate::store::{StoreError, wakes};
 
 /// Between two rescans.
@@ -306,21 +306,27 @@ impl Mailbox {
     /// Delivers what waits for a peer, as long as it is here. Answers whether nothing waits any more.
     pub(super) async fn serve(&self, peer: PublicKey) -> Result<bool, StorageError> {
         let (mut after, mut retries) = (0, 0);
+        // Whoever asked for the peer had queued the message before: it is behind the writer then, where readers see it.
+        self.database.submit("mailbox_asked", |_| Box::pin(async { Ok::<_, StorageError>(()) })).await?;
         while self.node.is_connected(peer) && retries < RETRIES_MAX {
             let connections = self.round.connections(peer);
-            // By way of the writer: whoever asked for the peer had queued the message before.
-            let waiting = self
-                .database
-                .submit("mailbox_waiting", move |tx| {
-                    Box::pin(async move { mailbox::waiting(tx, peer, after, HANDED_OVER_MAX).await })
-                })
-                .await?;
-            if waiting.is_empty() {
+            // Not in the writer, for which everybody waits: the messages may be anywhere on the disk.
+            let page = self.database.read("mailbox_waiting", move |tx| {
+                Box::pin(mailbox::waiting(tx, peer, after, HANDED_OVER_MAX))
+            });
+            let WaitingMessages { messages, damaged } = page.await?;
+            if messages.is_empty() && damaged.is_empty() {
                 self.round.settle(peer, connections);
                 return Ok(true);
             }
+            if !damaged.is_empty() {
+                let set_aside = self.database.submit("set_aside_messages", move |tx| {
+                    Box::pin(async move { mailbox::set_aside(tx, &damaged).await })
+                });
+                set_aside.await?;
+            }
             storage::crash_point!("before_message_handed_over");
-            let (handed_over, all) = self.hand_over(peer, waiting);
+            let (handed_over, all) = self.hand_over(peer, messages);
             if let Some(last) = handed_over.last() {
                 (after, retries) = (*last, 0);
                 storage::crash_point!("message_handed_over");

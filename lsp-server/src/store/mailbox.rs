@@ -13,7 +13,7 @@ use storage::{ReadTx, Row, StorageError, Tx, Value, values};
 use super::{StoreError, damage};
 
 pub use recipients::{Recipient, Recipients, recipients};
-pub use waiting::{WaitingMessage, waiting};
+pub use waiting::{WaitingMessage, WaitingMessages, set_aside, waiting};
 
 /// One page of the whole table. The messages themselves are only measured.
 pub(super) const PAGE: &str = "SELECT id, recipient, previous_hop, length(message) AS kept_bytes, message_bytes, received_at, \

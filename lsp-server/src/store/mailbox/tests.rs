@@ -42,12 +42,9 @@ async fn put(db: &TestDatabase, new: NewMessage) -> Kept {
 }
 
 async fn waiting_for(db: &TestDatabase, recipient: u8) -> Vec<(i64, String)> {
-    let rows = db
-        .database
-        .submit("test", move |tx| Box::pin(async move { waiting(tx, public(recipient), 0, 100).await }))
-        .await
-        .unwrap();
-    rows.into_iter().map(|row| (row.id, String::from_utf8(row.message).unwrap())).collect()
+    let rows =
+        db.database.read("test", move |tx| Box::pin(waiting(tx, public(recipient), 0, 100))).await.unwrap();
+    rows.messages.into_iter().map(|row| (row.id, String::from_utf8(row.message).unwrap())).collect()
 }
 
 async fn total(db: &TestDatabase) -> (i64, i64) {

@@ -6,6 +6,10 @@ use storage::{StorageError, Tx, Value, values};
 
 use super::{NewWake, REPEAT_SECONDS};
 
+/// A wake that is open may end before the reason that came again does, by this share of the time that is left. Whoever has a reason
+/// looks from time to time whether its wake is open: see [`ensure_open`].
+const EXPIRY_SHARE: u64 = 64;
+
 /// A new row after `$1` to `$6` of [`parameters`], from what follows; or the one that is open and not over comes sooner.
 macro_rules! open_or_repeat {
     ($row:literal) => {
@@ -37,8 +41,33 @@ fn parameters(wake: &NewWake) -> Result<Vec<Value>, StorageError> {
 /// # Errors
 /// When the database fails.
 pub async fn open(tx: &mut Tx, wake: &NewWake) -> Result<(), StorageError> {
+    if comes_soon(tx, wake).await? {
+        return Ok(());
+    }
     let sql = open_or_repeat!("VALUES ($1, $2, $3, 1, 'open', $4, $5, $4, 0, 0)");
     insert(tx, wake, sql, &parameters(wake)?).await.map(drop)
+}
+
+/// The usual repeat: such a wake is open, comes soon, and lasts nearly as long. Then nothing but its row changes, and no index, of which
+/// each is a page of its own for each node.
+async fn comes_soon(tx: &mut Tx, wake: &NewWake) -> Result<bool, StorageError> {
+    let left_seconds = wake.expires_at_unix.saturating_sub(wake.now_unix);
+    let repeated = tx
+        .execute(
+            "UPDATE wake SET gen = CASE WHEN gen < 9223372036854775807 THEN gen + 1 ELSE gen END \
+             WHERE node_id = $1 AND reason = $2 AND wake_group = $3 AND state = 'open' \
+             AND expires_at > $4 AND expires_at >= $5 AND due_at <= $6",
+            &[
+                wake.node_id.serialize().into(),
+                wake.reason.as_str().into(),
+                wake.group.into(),
+                wake.now_unix.try_into()?,
+                (wake.expires_at_unix - left_seconds / EXPIRY_SHARE).try_into()?,
+                (wake.now_unix + REPEAT_SECONDS).try_into()?,
+            ],
+        )
+        .await?;
+    Ok(repeated > 0)
 }
 
 /// As [`open`], for a reason that strangers can give: only while the node has fewer than `max` open wakes for it, unless this
@@ -47,6 +76,9 @@ pub async fn open(tx: &mut Tx, wake: &NewWake) -> Result<(), StorageError> {
 /// # Errors
 /// When the database fails.
 pub async fn open_within(tx: &mut Tx, wake: &NewWake, max: u32) -> Result<bool, StorageError> {
+    if comes_soon(tx, wake).await? {
+        return Ok(true);
+    }
     let mut parameters = parameters(wake)?;
     parameters.push(max.into());
     let sql = open_or_repeat!(
