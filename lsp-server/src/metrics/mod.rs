@@ -10,9 +10,11 @@ mod serve;
 mod tests;
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use metrics::{Label, Unit};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use notifier::{GatewayKind, Verdict};
 
 pub use refresh::{DATABASE_REFRESH_INTERVAL, run_refresh};
 pub use serve::router;
@@ -41,6 +43,13 @@ pub struct Metric {
     pub labels: &'static [&'static str],
     /// One sentence for people.
     pub help: &'static str,
+}
+
+/// A push, whatever it was for, and its provider's answer.
+pub(crate) fn count_push(kind: GatewayKind, verdict: &Verdict, answered: Duration) {
+    let platform = ("platform", kind.as_str());
+    names::PUSHES.add(1, &[platform, ("verdict", verdict.as_str())]);
+    names::PUSH_ANSWER_SECONDS.record(answered.as_secs_f64(), &[platform]);
 }
 
 impl Metric {

@@ -76,7 +76,7 @@ table! {
     PUSH_ANSWER_SECONDS: "lightning_rod_push_answer_seconds", Kind::Histogram(PUSH_BOUNDS), Seconds, ["platform"];
     /// How long after its latest push a phone connected.
     WAKE_TO_CONNECT_SECONDS: "lightning_rod_wake_to_connect_seconds", Kind::Histogram(CONNECT_BOUNDS), Seconds, [];
-    /// How long the wake has been due that is due longest; 0 if none is. A wake is pushed as soon as it is due.
+    /// How long the wake or notification has been due that is due longest; 0 if none is. Each is pushed as soon as it is due.
     OLDEST_DUE_WAKE_SECONDS: "lightning_rod_oldest_due_wake_seconds", Kind::Gauge, Seconds, [];
     /// Devices that phones have registered.
     DEVICES: "lightning_rod_devices", Kind::Gauge, Count, ["platform"];

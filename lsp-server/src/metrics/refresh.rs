@@ -33,7 +33,7 @@ const PART_STATES: [PartStateTag; 5] = [
 ];
 
 /// The other rows that somebody has still to move.
-const TABLES: [&str; 4] = ["pending_message", "mailbox_message", "wake", "used_challenge"];
+const TABLES: [&str; 5] = ["pending_message", "mailbox_message", "wake", "notification", "used_challenge"];
 
 /// Copies for ever, and tidies the recorder.
 pub async fn run_refresh(database: Database, node: Arc<Node>, clock: Arc<dyn Clock>) {
@@ -90,7 +90,7 @@ async fn count_rows(database: &Database, node: &Node, now_unix: u64) -> Result<(
                 Ok::<_, StorageError>((
                     ages::unfinished(tx).await?,
                     ages::nearest_deadline(tx, height).await?,
-                    ages::oldest_due_wake(tx, now_unix).await?,
+                    ages::oldest_due_push(tx, now_unix).await?,
                     devices::count_by_platform(tx).await?,
                 ))
             })

@@ -31,7 +31,7 @@ use tokio::sync::Notify;
 use crate::clock::Clock;
 use crate::config::NotifyConfig;
 use crate::limits::{self, ServerLimit};
-use crate::metrics::names;
+use crate::metrics::{self, names};
 use crate::store::StoreError;
 use crate::store::devices;
 use crate::store::notifications::{self, ClaimedNotification, Kept, NewNotification, NotificationLimits};
@@ -335,9 +335,10 @@ impl Notifications {
         };
         let elapsed = self.clock.elapsed().saturating_sub(started);
         let answered_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
-        let labels = [("platform", claimed.kind.as_str()), ("verdict", verdict.as_str())];
-        names::PUSHES.add(1, &labels);
-        names::PUSH_ANSWER_SECONDS.record(elapsed.as_secs_f64(), &labels[..1]);
+        metrics::count_push(claimed.kind, &verdict, elapsed);
+        if gone.is_some() {
+            names::DEAD_DEVICES.add(1, &[("platform", claimed.kind.as_str())]);
+        }
         let next_at = next_at(&claimed, &verdict, self.clock.now_unix());
         tracing::info!(
             notification = %WakeId(claimed.notification_id), platform = %claimed.kind, %verdict, answered_ms,

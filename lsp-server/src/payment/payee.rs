@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use bitcoin::hashes::{Hash, HashEngine, sha256};
 use bitcoin::secp256k1::PublicKey;
+use futures::future::OptionFuture;
 use lightning_types::payment::PaymentHash;
 use node::{ChannelCarry, InterceptedHtlc};
 use protocol::wake::WakeReason;
-use storage::StorageError;
+use storage::{Commit, StorageError};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Payments, lock};
@@ -53,6 +54,9 @@ impl Payments {
                 return;
             }
         };
+        // Queued ahead of LDK's write that forgets the event.
+        let woken =
+            (!self.node.is_connected(carry.peer)).then(|| self.wake_payee(carry.peer, htlc.payment_hash));
         let this = self.clone();
         self.tasks.spawn_waiting(async move {
             let started = this.clock.elapsed();
@@ -60,10 +64,11 @@ impl Payments {
             tracing::info!(
                 target: STRANGERS, payee = %carry.peer, payment_hash = %htlc.payment_hash, "an HTLC waits for its payee"
             );
-            if !this.node.is_connected(carry.peer)
-                && let Err(error) = this.wake_payee(carry.peer, htlc.payment_hash).await
-            {
-                tracing::error!(%error, "the payee cannot be woken");
+            match OptionFuture::from(woken).await {
+                None | Some(Ok(true)) => {}
+                // It is being woken for the payments of others: it comes all the same.
+                Some(Ok(false)) => limits::refused(ServerLimit::StrangerWakesPerNode, Some(carry.peer)),
+                Some(Err(error)) => tracing::error!(%error, "the payee cannot be woken"),
             }
             storage::crash_point!("payee_awaited");
             let arrived = loop {
@@ -94,7 +99,8 @@ impl Payments {
         Ok(PayeePlace { payee, payees: self.payees.clone(), _in_all: in_all })
     }
 
-    async fn wake_payee(&self, payee: PublicKey, payment_hash: PaymentHash) -> Result<(), StorageError> {
+    /// Queues the wake. False if too many of the payee's wakes are open already.
+    fn wake_payee(&self, payee: PublicKey, payment_hash: PaymentHash) -> Commit<bool, StorageError> {
         let now_unix = self.clock.now_unix();
         let wake = NewWake {
             node_id: payee,
@@ -104,16 +110,11 @@ impl Payments {
             now_unix,
         };
         let max = self.limits.stranger_wakes_per_node_max;
-        let opened = self
-            .db
-            .submit("wake_payee", move |tx| Box::pin(async move { wakes::open_within(tx, &wake, max).await }))
-            .await?;
-        if !opened {
-            // It is being woken for the payments of others: it comes all the same.
-            limits::refused(ServerLimit::StrangerWakesPerNode, Some(payee));
-        }
+        let opened = self.db.submit("wake_payee", move |tx| {
+            Box::pin(async move { wakes::open_within(tx, &wake, max).await })
+        });
         self.waker.nudge();
-        Ok(())
+        opened
     }
 }
 

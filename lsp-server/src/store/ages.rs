@@ -22,7 +22,7 @@ pub struct Unfinished {
 }
 
 /// One query a table; `since` is when a row came to be as it is.
-const QUERIES: [(&str, &str); 6] = [
+const QUERIES: [(&str, &str); 7] = [
     (
         "hold",
         concat!(
@@ -62,6 +62,14 @@ const QUERIES: [(&str, &str); 6] = [
             "SELECT '' AS state, COUNT(*) AS n, MIN(",
             readable_time!("opened_at"),
             ") AS since, 0 AS msat FROM wake WHERE state = 'open'"
+        ),
+    ),
+    (
+        "notification",
+        concat!(
+            "SELECT '' AS state, COUNT(*) AS n, MIN(",
+            readable_time!("opened_at"),
+            ") AS since, 0 AS msat FROM notification WHERE state = 'open'"
         ),
     ),
     (
@@ -114,12 +122,19 @@ pub async fn nearest_deadline(
     Ok(row.opt_u32("deadline")?.map(BlockHeight))
 }
 
-/// Since when the wake has been due that is due longest, in seconds since 1970.
+/// Since when the push has been due that is due longest, of wakes and notifications, in seconds since 1970.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn oldest_due_wake(tx: &mut ReadTx, now_unix: u64) -> Result<Option<u64>, StorageError> {
-    let mut oldest = None;
+pub async fn oldest_due_push(tx: &mut ReadTx, now_unix: u64) -> Result<Option<u64>, StorageError> {
+    let mut oldest = tx
+        .fetch_one(
+            "SELECT MIN(due_at) AS due_at FROM notification \
+             WHERE state = 'open' AND due_at BETWEEN 0 AND $1 AND expires_at > $1",
+            &[now_unix.try_into()?],
+        )
+        .await?
+        .opt_u64("due_at")?;
     // Lane by lane, as the index has them.
     for lane in std::iter::once("").chain(GatewayKind::ALL.map(GatewayKind::as_str)) {
         let row = tx

@@ -15,7 +15,7 @@ use storage::StorageError;
 use super::Waker;
 use super::in_flight::{InFlight, Pushed, meanwhile};
 use crate::limits::{self, ServerLimit};
-use crate::metrics::names;
+use crate::metrics::{self, names};
 use crate::store::StoreError;
 use crate::store::wakes::{self, Claim, ClaimedWake, Claiming, PendingPush, PushOutcome};
 
@@ -287,9 +287,11 @@ impl Waker {
 
 fn count(outcome: &PushOutcome) {
     let platform = ("platform", outcome.push.device().target.kind.as_str());
-    names::PUSHES.add(1, &[platform, ("verdict", outcome.verdict.as_str())]);
-    let answered = Duration::from_millis(outcome.answered_ms);
-    names::PUSH_ANSWER_SECONDS.record(answered.as_secs_f64(), &[platform]);
+    metrics::count_push(
+        outcome.push.device().target.kind,
+        &outcome.verdict,
+        Duration::from_millis(outcome.answered_ms),
+    );
     if matches!(outcome.verdict, Verdict::TokenDead(_)) {
         names::DEAD_DEVICES.add(1, &[platform]);
     }

@@ -21,7 +21,7 @@ use storage::Database;
 use tokio::sync::{Notify, watch};
 
 use crate::clock::Clock;
-use crate::metrics::names;
+use crate::metrics::{self, names};
 use crate::store::devices::Device;
 use crate::store::wakes;
 use crate::tokens::{OpenError, TokenKeys};
@@ -201,7 +201,9 @@ impl Waker {
             Ok(push) => self.push_to(device, &push).await,
             Err(error) => Verdict::BadPayload(error.to_string().into()),
         };
-        (verdict, u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX))
+        let answered = started.elapsed();
+        metrics::count_push(device.target.kind, &verdict, answered);
+        (verdict, u64::try_from(answered.as_millis()).unwrap_or(u64::MAX))
     }
 
     /// Fresh random bytes.

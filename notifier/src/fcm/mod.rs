@@ -61,11 +61,15 @@ impl FcmGateway {
         if let Err(error) = check_token(&target.token) {
             return Verdict::BadPayload(error.to_string().into());
         }
-        let now_unix = self.ambient.now_unix();
-        let token = match self.tokens.current(now_unix).await {
+        let token = match self.tokens.current(self.ambient.now_unix()).await {
             Ok(token) => token,
             Err(verdict) => return verdict,
         };
+        // Getting a token may have taken a while.
+        let now_unix = self.ambient.now_unix();
+        if push.seconds_left(now_unix) == 0 {
+            return Verdict::RetryAfter(None, "its time was over before it could be sent".into());
+        }
         let request = self.request(target, push, now_unix).header("authorization", token.header());
         let answer = match self.client.send(request).await {
             Ok(answer) => answer,

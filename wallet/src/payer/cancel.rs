@@ -84,10 +84,14 @@ pub(super) fn answer(state: HoldStateCode) -> Answer {
 }
 
 impl Core {
-    /// Tells the payees of payments that were taken back. What a payee has yet to be told survives a restart; a message that was
-    /// sent may still get lost.
+    /// Tells the payees of payments that were taken back, a few times: a message may get lost, and this one is not answered. What a
+    /// payee has yet to be told survives a restart.
     pub(crate) async fn withdraw_due(&self) -> Result<(), WalletError> {
-        let due = self.database.read("withdrawals_due", |tx| Box::pin(payments::withdrawals_due(tx))).await?;
+        let now_unix = self.clock.now_unix();
+        let due = self
+            .database
+            .read("withdrawals_due", move |tx| Box::pin(payments::withdrawals_due(tx, now_unix)))
+            .await?;
         for payment in due {
             let (payment_hash, attempt) = (payment.payment_hash, payment.attempt);
             storage::crash_point!("before_pending_withdrawn");
@@ -98,7 +102,7 @@ impl Core {
             storage::crash_point!("pending_withdrawn");
             self.touch();
             let commit = self.database.submit("set_withdrawn", move |tx| {
-                Box::pin(payments::set_withdrawn(tx, payment_hash, attempt))
+                Box::pin(payments::set_withdrawn(tx, payment_hash, attempt, now_unix))
             });
             commit.await?;
         }

@@ -19,7 +19,7 @@ impl Core {
     }
 
     /// Tells a payee that may have been told of the payment, or will be, that it is taken back: the same message with a deadline
-    /// that has passed. It may get lost; the payee then waits for the payment in vain, as for one that it has no luck with.
+    /// that has passed. It may get lost each time; the payee then waits for the payment in vain, as for one that it has no luck with.
     pub(super) fn withdraw_pending(&self, payment: &Payment) -> Result<(), WalletError> {
         let invoice = negotiate::parse(&payment.bolt11, self.config.network)?;
         self.send_pending_until(payment, &invoice, BlockHeight(0))

@@ -15,6 +15,7 @@ pub(crate) const MIGRATIONS: MigrationSet = storage::migration_set!("wallet":
     "0003_pending",
     "0004_withdrawals",
     "0005_refused_payment",
+    "0006_withdrawal_repeats",
 );
 
 /// Rows that one listing gives at most.

@@ -188,7 +188,7 @@ pub(crate) async fn begin(tx: &mut Tx, new: Payment) -> Result<Begun, StorageErr
          ON CONFLICT (payment_hash) DO UPDATE \
          SET attempt = $2, kind = $3, bolt11 = $4, amount_msat = $5, state = $6, requested_deadline = $7, \
              created_at = $8, deadline = NULL, preimage = NULL, fee_msat = NULL, reason = NULL, \
-             withdrawal_due = 0",
+             withdrawal_due = 0, withdrawals = 0, withdrawn_at = NULL",
         &params,
     )
     .await?;
@@ -218,24 +218,37 @@ pub(crate) async fn open(tx: &mut ReadTx) -> Result<Vec<Payment>, StorageError> 
     .await
 }
 
-/// Payments that came back, and whose payees have yet to be told so.
-pub(crate) async fn withdrawals_due(tx: &mut ReadTx) -> Result<Vec<Payment>, StorageError> {
-    all(
-        tx,
-        "SELECT * FROM payment WHERE withdrawal_due = 1 AND state = 'failed' ORDER BY payment_hash LIMIT $1",
+/// How often a payee is told that a payment was taken back.
+pub(crate) const WITHDRAWALS: u32 = 3;
+
+/// Between two times, at least.
+const WITHDRAWAL_PAUSE_SECONDS: u64 = 5;
+
+/// Payments that came back, and whose payees are to be told so now.
+pub(crate) async fn withdrawals_due(tx: &mut ReadTx, now_unix: u64) -> Result<Vec<Payment>, StorageError> {
+    let told_until = now_unix.saturating_sub(WITHDRAWAL_PAUSE_SECONDS);
+    tx.fetch_all(
+        "SELECT * FROM payment WHERE withdrawal_due = 1 AND state = 'failed' \
+         AND (withdrawn_at IS NULL OR withdrawn_at <= $2) ORDER BY payment_hash LIMIT $1",
+        &[LIST_MAX.into(), told_until.try_into()?],
     )
-    .await
+    .await?
+    .into_iter()
+    .map(Payment::try_from)
+    .collect()
 }
 
-/// The payee was told that this attempt was taken back.
+/// The payee was told once more that this attempt was taken back.
 pub(crate) async fn set_withdrawn(
     tx: &mut Tx,
     payment_hash: PaymentHash,
     attempt: u32,
+    now_unix: u64,
 ) -> Result<(), StorageError> {
     tx.execute(
-        "UPDATE payment SET withdrawal_due = 0 WHERE payment_hash = $1 AND attempt = $2",
-        &values![payment_hash.0, attempt],
+        "UPDATE payment SET withdrawals = withdrawals + 1, withdrawn_at = $3, \
+         withdrawal_due = CASE WHEN withdrawals + 1 < $4 THEN 1 ELSE 0 END WHERE payment_hash = $1 AND attempt = $2",
+        &[payment_hash.0.into(), attempt.into(), now_unix.try_into()?, WITHDRAWALS.into()],
     )
     .await?;
     Ok(())

@@ -17,7 +17,7 @@ storage::on_both!(
     what_came_back_before_it_was_held_gives_its_hold_back,
     a_payment_that_came_back_after_its_deadline_says_so,
     a_cancellation_that_came_too_late_is_forgotten,
-    a_payee_that_was_told_of_a_payment_is_told_that_it_was_cancelled_once,
+    a_payee_that_was_told_of_a_payment_is_told_that_it_was_cancelled_a_few_times,
     an_invoice_is_paid_once,
     what_is_kept_of_payers_is_bounded,
     a_refusal_is_for_the_first_payment_that_comes_until_it_is_said_again,
@@ -190,9 +190,10 @@ async fn a_cancellation_that_came_too_late_is_forgotten(scratch: Scratch) {
     assert_eq!((payment.state, payment.reason), (PaymentState::InCare, None));
 }
 
-async fn a_payee_that_was_told_of_a_payment_is_told_that_it_was_cancelled_once(scratch: Scratch) {
+async fn a_payee_that_was_told_of_a_payment_is_told_that_it_was_cancelled_a_few_times(scratch: Scratch) {
     let store = Store::new(scratch).await;
-    let due = || store.run(|tx| Box::pin(payments::withdrawals_due(tx)));
+    let due_at = |now_unix| store.run(move |tx| Box::pin(payments::withdrawals_due(tx, now_unix)));
+    let due = || due_at(1_000);
     let cancel = || store.run(|tx| Box::pin(payments::set_cancelling(tx, HASH, "cancelled")));
     let fail = || store.run(|tx| Box::pin(payments::set_failed(tx, HASH, "cancelled")));
     store.begin().await;
@@ -209,10 +210,14 @@ async fn a_payee_that_was_told_of_a_payment_is_told_that_it_was_cancelled_once(s
         fail().await;
         let [payment] = due().await.try_into().unwrap();
         let attempt = payment.attempt;
-        store.run(move |tx| Box::pin(payments::set_withdrawn(tx, HASH, attempt + 1))).await;
+        store.run(move |tx| Box::pin(payments::set_withdrawn(tx, HASH, attempt + 1, 1_000))).await;
         assert_eq!(due().await, [payment], "another attempt's payee");
-        store.run(move |tx| Box::pin(payments::set_withdrawn(tx, HASH, attempt))).await;
-        assert!(due().await.is_empty());
+        for told_at in [1_000, 1_005, 1_010] {
+            assert!(due_at(told_at - 1).await.len() <= usize::from(told_at == 1_000), "not so soon again");
+            assert_eq!(due_at(told_at).await.len(), 1, "the message before may be lost");
+            store.run(move |tx| Box::pin(payments::set_withdrawn(tx, HASH, attempt, told_at))).await;
+        }
+        assert!(due_at(2_000).await.is_empty());
     }
 
     store.begin().await;

@@ -10,6 +10,7 @@ use protocol::api::owner::{OwnerAction, TestPushResponse};
 use super::{DeviceError, device_id};
 use crate::http::public::PublicState;
 use crate::http::public::owner::authorize;
+use crate::metrics::names;
 use crate::store::{challenges, devices};
 
 /// Between two test pushes to one device, in seconds.
@@ -56,6 +57,7 @@ pub(crate) async fn handle(
     let (verdict, answered_ms) = state.inner.waker.test(&device).await;
     tracing::info!(%node_id, device = %device_id, %verdict, answered_ms, "a test push");
     if matches!(verdict, Verdict::TokenDead(_)) {
+        names::DEAD_DEVICES.add(1, &[("platform", device.target.kind.as_str())]);
         state
             .inner
             .database
