@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use lightning::ln::channelmanager::InterceptId;
 use lightning::ln::types::ChannelId;
-use node::{ChannelCarry, PendingState};
+use node::{ChannelCarry, PendingInboundHtlc, PendingState};
 use protocol::hold::{Hold, Part};
 use protocol::units::Msat;
 
@@ -85,13 +85,7 @@ impl Routes {
             .collect();
         let mut fitting = self.fitting(&carries, hold);
         if !fitting.is_empty() {
-            // A channel that shuts down takes its whole group back: the rescan sees to that.
-            let pending = node.pending_inbound_htlcs(hold.group().terms.payer);
-            let stays: HashSet<_> = pending
-                .iter()
-                .filter(|htlc| htlc.state == PendingState::Committed && !htlc.channel_is_shutting_down)
-                .map(|htlc| htlc.intercept_id)
-                .collect();
+            let stays = staying(&node.pending_inbound_htlcs(hold.group().terms.payer));
             fitting.retain(|id| stays.contains(id));
         }
         fitting
@@ -142,6 +136,15 @@ impl Routes {
             }
         }
     }
+}
+
+/// Those on channels that stay. A channel that shuts down takes its whole group back: the rescan sees to that.
+fn staying(pending: &[PendingInboundHtlc]) -> HashSet<InterceptId> {
+    pending
+        .iter()
+        .filter(|htlc| htlc.state == PendingState::Committed && !htlc.channel_is_shutting_down)
+        .map(|htlc| htlc.intercept_id)
+        .collect()
 }
 
 #[cfg(test)]
@@ -199,6 +202,27 @@ mod tests {
         let mut routes = Routes::default();
         (0..parts).for_each(|id| routes.tell(InterceptId([id; 32])));
         routes
+    }
+
+    #[test]
+    fn what_is_on_a_channel_that_shuts_down_or_goes_back_is_not_carried() {
+        let on = |id, state, channel_is_shutting_down| PendingInboundHtlc {
+            intercept_id: InterceptId([id; 32]),
+            channel_id: CHANNEL,
+            htlc_id: u64::from(id),
+            payment_hash: PaymentHash([3; 32]),
+            amount: Msat(1_100),
+            expiry: BlockHeight(500),
+            state,
+            channel_is_shutting_down,
+        };
+        let pending = [
+            on(1, PendingState::Committed, false),
+            on(2, PendingState::Committed, true),
+            on(3, PendingState::AwaitingRemoveFail, false),
+            on(4, PendingState::AwaitingRemoveFulfill, false),
+        ];
+        assert_eq!(staying(&pending), HashSet::from([InterceptId([1; 32])]));
     }
 
     #[test]

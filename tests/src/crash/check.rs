@@ -102,9 +102,7 @@ pub(super) async fn look_at_lsps(
             wrong.push(format!("{} still holds {holds:?}", lsp.name()));
         }
         let log = lsp.log();
-        if let Some(line) = log.lines().find(|line| line.contains("panicked at")) {
-            wrong.push(format!("{} panicked: {line}", lsp.name()));
-        }
+        wrong.extend(panic_in(lsp.name(), &log));
         if let Some(line) = log.lines().find(|line| line.contains("the database and LDK do not agree")) {
             wrong.push(format!("{}: {line}", lsp.name()));
         }
@@ -130,6 +128,10 @@ pub(super) async fn look_at_lsps(
     Ok(wrong)
 }
 
+fn panic_in(name: &str, log: &str) -> Option<String> {
+    log.lines().find(|line| line.contains("panicked at")).map(|line| format!("{name} panicked: {line}"))
+}
+
 async fn look_at_phones(
     stage: &Stage,
     before: &Before,
@@ -137,6 +139,10 @@ async fn look_at_phones(
     told: &Told,
 ) -> Result<Vec<String>, Failure> {
     let mut wrong = Vec::new();
+    for (name, phone) in [("the payer", &stage.payer), ("the payee", &stage.payee)] {
+        let log = std::fs::read_to_string(phone.wallet().log_path()).unwrap_or_default();
+        wrong.extend(panic_in(name, &log));
+    }
     let (of_payer, of_payee) =
         tokio::try_join!(status(&stage.payer, &told.payment_hash), status(&stage.payee, &told.payment_hash))?;
     let (payment, invoice) = (&of_payer["payments"][0], &of_payee["invoices"][0]);
