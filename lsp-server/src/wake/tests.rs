@@ -26,6 +26,7 @@ storage::on_both!(
     a_push_that_a_crash_cut_off_is_sent_again_after_its_lease,
     a_push_that_a_crash_cut_off_is_sent_again_as_soon_as_the_next_process_starts,
     a_push_that_ends_after_the_phone_came_changes_no_schedule,
+    a_push_that_ends_when_somebody_else_has_its_wake_changes_no_schedule,
     a_dead_token_is_forgotten_and_a_new_device_gets_what_waits,
     each_device_of_a_node_is_pushed,
     ensuring_hurries_nothing,
@@ -271,6 +272,27 @@ async fn a_push_that_ends_after_the_phone_came_changes_no_schedule(scratch: Scra
     stage.acknowledge().await;
     while in_flight.next().await.is_some() {}
     assert_eq!(stage.rows("SELECT due_at AS n FROM wake").await, i64::try_from(START + 60).unwrap());
+}
+
+async fn a_push_that_ends_when_somebody_else_has_its_wake_changes_no_schedule(scratch: Scratch) {
+    let stage = Stage::with_phone(scratch).await;
+    let due_at = async || stage.rows("SELECT due_at AS n FROM wake").await;
+    let at = |seconds: u64| i64::try_from(START + seconds).unwrap();
+    stage.open(stage.wake(WakeReason::PaymentSettled, 1, HOUR)).await;
+    let mut slow = InFlight::new(&stage.waker);
+    stage.waker.claim_due(START, 8, &mut slow).await.unwrap();
+    // The phone comes and goes, so that the schedule begins anew: both claims are the first of theirs.
+    stage.acknowledge().await;
+    stage.clock.advance(60);
+    let mut others = InFlight::new(&stage.waker);
+    stage.waker.claim_due(START + 60, 8, &mut others).await.unwrap();
+    assert_eq!((others.len(), due_at().await), (1, at(60 + LEASE_SECONDS)));
+    while slow.next().await.is_some() {}
+    let verdicts = "SELECT COUNT(*) AS n FROM wake_attempt WHERE verdict = 'accepted'";
+    assert_eq!(stage.rows(verdicts).await, 1, "what came of it is known");
+    assert_eq!(due_at().await, at(60 + LEASE_SECONDS), "the lease is the other's");
+    while others.next().await.is_some() {}
+    assert_eq!(due_at().await, at(65));
 }
 
 async fn a_dead_token_is_forgotten_and_a_new_device_gets_what_waits(scratch: Scratch) {
