@@ -13,9 +13,9 @@ use super::server::{Answer, Request, Server};
 use super::{Clock, Devices, Taken, lock};
 use crate::failure::Failure;
 
-/// Of the one developer.
+/// Of the first developer.
 pub const TEAM_ID: &str = "DEF123GHIJ";
-/// Of the developer's one key.
+/// Of the first developer's one key.
 pub const KEY_ID: &str = "ABC123DEFG";
 
 /// Bytes of a payload.
@@ -36,13 +36,31 @@ pub struct Apns {
 }
 
 struct Inner {
-    signer: Signer,
+    teams: Vec<KnownTeam>,
     p8: String,
-    topics: Vec<String>,
     devices: Devices,
     clock: Clock,
+}
+
+/// What Apple keeps of a developer.
+struct KnownTeam {
+    signer: Signer,
+    team_id: String,
+    topics: Vec<String>,
     /// When the latest provider token was made.
     token_issued_at: Mutex<Option<u64>>,
+}
+
+/// A developer with one key, and the apps that it may push to.
+pub struct Team<'a> {
+    /// `iss` of its provider tokens.
+    pub team_id: &'a str,
+    /// `kid` of its provider tokens.
+    pub key_id: &'a str,
+    /// Its key.
+    pub key: &'a DeveloperKey,
+    /// The bundle ids of its apps, and of no other's.
+    pub topics: &'a [&'a str],
 }
 
 /// What a push carries, as far as it is looked at.
@@ -90,13 +108,31 @@ impl Apns {
         topics: &[&str],
         clock: Clock,
     ) -> Result<Self, Failure> {
+        let team = Team { team_id: TEAM_ID, key_id: KEY_ID, key, topics };
+        Self::start_with(authority, &[team], clock).await
+    }
+
+    /// Starts one that knows these developers.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot listen.
+    pub async fn start_with(
+        authority: &Authority,
+        teams: &[Team<'_>],
+        clock: Clock,
+    ) -> Result<Self, Failure> {
+        let known = |team: &Team<'_>| KnownTeam {
+            signer: Signer::es256(team.key_id, team.key.0.der_bytes()),
+            team_id: team.team_id.to_owned(),
+            topics: team.topics.iter().map(|topic| (*topic).to_owned()).collect(),
+            token_issued_at: Mutex::new(None),
+        };
         let inner = Arc::new(Inner {
-            signer: Signer::es256(KEY_ID, key.0.der_bytes()),
-            p8: key.p8(),
-            topics: topics.iter().map(|topic| (*topic).to_owned()).collect(),
+            teams: teams.iter().map(known).collect(),
+            p8: teams.first().map(|team| team.key.p8()).unwrap_or_default(),
             devices: Devices::default(),
             clock,
-            token_issued_at: Mutex::new(None),
         });
         let service = inner.clone();
         let server = Server::start(authority, move |request| service.answer(request)).await?;
@@ -108,7 +144,7 @@ impl Apns {
         &self.server
     }
 
-    /// The `.p8` of the key that it knows.
+    /// The `.p8` of the first key that it knows.
     pub fn p8(&self) -> &str {
         &self.inner.p8
     }
@@ -151,13 +187,13 @@ impl Inner {
             return Err((405, "MethodNotAllowed"));
         }
         let token = request.path.strip_prefix("/3/device/").ok_or((404, "BadPath"))?;
-        self.look_at_provider_token(request)?;
+        let team = self.look_at_provider_token(request)?;
 
         let topic = request.header("apns-topic");
         if topic.is_empty() {
             return Err((400, "MissingTopic"));
         }
-        if !self.topics.iter().any(|known| known == topic) {
+        if !team.topics.iter().any(|known| known == topic) {
             return Err((400, "TopicDisallowed"));
         }
         if request.header("apns-push-type") != "alert" {
@@ -189,22 +225,25 @@ impl Inner {
         Ok((token.to_owned(), push))
     }
 
-    fn look_at_provider_token(&self, request: &Request) -> Result<(), (u16, &'static str)> {
+    /// Whose key signed it.
+    fn look_at_provider_token<'a>(&'a self, request: &Request) -> Result<&'a KnownTeam, (u16, &'static str)> {
+        const INVALID: (u16, &str) = (403, "InvalidProviderToken");
         let token =
             request.header("authorization").strip_prefix("bearer ").ok_or((403, "MissingProviderToken"))?;
-        let claims = self.signer.verify(token).map_err(|_| (403, "InvalidProviderToken"))?;
-        let issued_at = claims["iat"].as_u64().ok_or((403, "InvalidProviderToken"))?;
-        if claims["iss"] != TEAM_ID {
-            return Err((403, "InvalidProviderToken"));
+        let signed_by = |team: &'a KnownTeam| Some((team, team.signer.verify(token).ok()?));
+        let (team, claims) = self.teams.iter().find_map(signed_by).ok_or(INVALID)?;
+        let issued_at = claims["iat"].as_u64().ok_or(INVALID)?;
+        if claims["iss"] != team.team_id.as_str() {
+            return Err(INVALID);
         }
         let now = (self.clock)();
         if issued_at > now + SKEW_SECONDS_MAX {
-            return Err((403, "InvalidProviderToken"));
+            return Err(INVALID);
         }
         if issued_at + TOKEN_AGE_SECONDS_MAX < now {
             return Err((403, "ExpiredProviderToken"));
         }
-        let mut latest = lock(&self.token_issued_at);
+        let mut latest = lock(&team.token_issued_at);
         match *latest {
             Some(before) if issued_at > before && issued_at < before + TOKEN_AGE_SECONDS_MIN => {
                 return Err((429, "TooManyProviderTokenUpdates"));
@@ -212,6 +251,6 @@ impl Inner {
             Some(before) if issued_at <= before => {}
             _ => *latest = Some(issued_at),
         }
-        Ok(())
+        Ok(team)
     }
 }

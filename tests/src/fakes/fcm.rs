@@ -193,19 +193,29 @@ impl Inner {
         let now = (self.clock)();
         let claims = match self.signer.verify(form.get("assertion").unwrap_or(&"")) {
             Ok(claims) => claims,
-            Err(error) => return refuse("invalid_grant", &error),
+            Err(error) => return refuse("invalid_grant", &format!("Invalid JWT Signature. ({error})")),
         };
         let (issued_at, expires_at) =
             (claims["iat"].as_u64().unwrap_or(0), claims["exp"].as_u64().unwrap_or(0));
-        let is_ours = claims["iss"] == CLIENT_EMAIL
-            && claims["scope"] == SCOPE
-            && claims["aud"].as_str() == self.token_url.get().map(String::as_str);
         let in_time = issued_at <= now + SKEW_SECONDS_MAX
             && now < expires_at
             && issued_at < expires_at
             && expires_at - issued_at <= ASSERTION_SECONDS_MAX;
-        if !is_ours || !in_time {
-            return refuse("invalid_grant", "Invalid JWT");
+        if claims["iss"] != CLIENT_EMAIL {
+            return refuse("invalid_grant", "Invalid grant: account not found");
+        }
+        if claims["aud"].as_str() != self.token_url.get().map(String::as_str) {
+            return refuse("invalid_grant", "Invalid JWT: Failed audience check.");
+        }
+        if !in_time {
+            return refuse(
+                "invalid_grant",
+                "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. Check your iat and \
+                 exp values in the JWT claim.",
+            );
+        }
+        if claims["scope"] != SCOPE {
+            return refuse("invalid_scope", "Invalid OAuth scope or ID token audience provided.");
         }
         let serial = self.issued.fetch_add(1, Ordering::Relaxed);
         let token = format!("ya29.{serial}");
@@ -248,7 +258,8 @@ impl Inner {
         let ttl = message.android.ttl.strip_suffix('s').and_then(|seconds| seconds.parse::<u64>().ok());
         let is_right = data_bytes <= DATA_BYTES_MAX
             && message.android.priority == "HIGH"
-            && ttl.is_some_and(|seconds| seconds <= TTL_SECONDS_MAX)
+            // Google takes 0 too, which means now or never: of no use for a phone that is to be woken.
+            && ttl.is_some_and(|seconds| (1..=TTL_SECONDS_MAX).contains(&seconds))
             && message.android.collapse_key.is_none_or(|key| !key.is_empty())
             && message.apns.is_none_or(|apns| {
                 apns.headers.contains_key("apns-priority") && apns.payload["aps"].is_object()

@@ -4,7 +4,7 @@ use futures::future::join_all;
 use notifier::apns::{ApnsApp, ApnsKey};
 use notifier::{ApnsEnvironment, ApnsGateway, PushGateway, TargetError, Verdict};
 use protocol::push::OpenKey;
-use tests::fakes::apns::{Apns, DeveloperKey, KEY_ID, TEAM_ID};
+use tests::fakes::apns::{Apns, DeveloperKey, KEY_ID, TEAM_ID, Team};
 use tests::fakes::server::{Answer, Behaviour};
 
 use super::*;
@@ -121,6 +121,37 @@ async fn each_device_has_its_app_and_its_environment() {
     assert_eq!(verdict.as_str(), "configuration", "{verdict}");
     let nameless = PushTarget { topic: None, ..developers };
     assert!(matches!(stage.gateway.check(&nameless), Err(TargetError::NoTopic(_))));
+}
+
+/// Two companies' apps on one LSP: each app's pushes are signed by its own team, also when they alternate.
+#[tokio::test]
+async fn each_app_has_its_teams_key() {
+    let (clock, authority) = (TestClock::new(), Authority::new().unwrap());
+    let keys = [DeveloperKey::new().unwrap(), DeveloperKey::new().unwrap()];
+    let ids = [("TEAM000001", "KEY0000001"), ("TEAM000002", "KEY0000002")];
+    let team =
+        |n: usize| Team { team_id: ids[n].0, key_id: ids[n].1, key: &keys[n], topics: &BUNDLES[n..=n] };
+    let apns = Apns::start_with(&authority, &[team(0), team(1)], clock.fake()).await.unwrap();
+    let app = |n: usize| {
+        let key = ApnsKey::new(keys[n].p8().as_bytes(), ids[n].1, ids[n].0).unwrap();
+        ApnsApp { bundle_id: BUNDLES[n].to_owned(), key: key.into() }
+    };
+    let url: notifier::Url = apns.server().url().parse().unwrap();
+    let gateway = ApnsGateway::new(client(&authority), &[app(0), app(1)], url.clone(), url, clock.ambient());
+    let token = "0c".repeat(32);
+    apns.add_device(&token);
+    for n in [0, 1, 1, 0] {
+        let phone = PushTarget { topic: Some(BUNDLES[n].to_owned()), ..target(GatewayKind::Apns, &token) };
+        assert_eq!(gateway.push(&phone, &push(&clock)).await, Verdict::Accepted, "{}", BUNDLES[n]);
+        let taken = apns.taken().pop().unwrap();
+        let bearer = taken.request.header("authorization").strip_prefix("bearer ").unwrap().to_owned();
+        let part = |index: usize| -> serde_json::Value {
+            let part = URL_SAFE_NO_PAD.decode(bearer.split('.').nth(index).unwrap()).unwrap();
+            serde_json::from_slice(&part).unwrap()
+        };
+        assert_eq!((part(1)["iss"].as_str(), part(0)["kid"].as_str()), (Some(ids[n].0), Some(ids[n].1)));
+    }
+    assert_eq!(apns.taken_count(), 4);
 }
 
 #[tokio::test]

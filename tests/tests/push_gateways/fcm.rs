@@ -56,6 +56,20 @@ async fn a_push_is_what_google_wants() {
     assert_eq!(push["reason"], "payment_incoming");
 }
 
+/// `0s` would mean now or never to Google.
+#[tokio::test]
+async fn a_push_whose_time_is_over_is_not_sent() {
+    let stage = Stage::new().await;
+    let late = push(&stage.clock);
+    stage.clock.advance(599);
+    assert_eq!(stage.gateway.push(&stage.phone(), &late).await, Verdict::Accepted);
+    assert_eq!(stage.fcm.taken()[0].body()["message"]["android"]["ttl"], "1s");
+    stage.clock.advance(1);
+    let verdict = stage.gateway.push(&stage.phone(), &late).await;
+    assert!(matches!(&verdict, Verdict::RetryAfter(None, why) if why.contains("time was over")), "{verdict}");
+    assert_eq!(stage.fcm.taken_count(), 1);
+}
+
 /// As breez/notify sends it, to phones of both systems.
 #[tokio::test]
 async fn a_notification_has_the_shape_that_wallets_expect() {

@@ -4,6 +4,7 @@
 
 mod apns;
 mod fcm;
+mod strict;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
