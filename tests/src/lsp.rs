@@ -194,9 +194,13 @@ impl Lsp {
         self.listen
     }
 
-    /// The URL of its device API.
+    /// The URL of its device API: `https://localhost:PORT` if the settings name a certificate.
     pub fn api_url(&self) -> String {
-        format!("http://{}", self.http)
+        if self.settings.iter().any(|(key, _)| key == "http.tls_certificate") {
+            format!("https://localhost:{}", self.http.port())
+        } else {
+            format!("http://{}", self.http)
+        }
     }
 
     /// The URL of its metrics.

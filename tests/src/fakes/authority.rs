@@ -1,13 +1,20 @@
-//! The fakes' own certificate authority.
+//! A certificate authority of the tests' own: for the fakes, and for the HTTPS of an LSP.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 
 use crate::failure::Failure;
+
+/// A certificate for `localhost`, and its key.
+struct Issued {
+    certificate: Certificate,
+    key: KeyPair,
+}
 
 /// An authority that nobody trusts who was not told to.
 pub struct Authority {
@@ -35,16 +42,34 @@ impl Authority {
         &self.pem
     }
 
+    fn issue(&self) -> Result<Issued, Failure> {
+        let failure = |error: rcgen::Error| Failure::wrong(format!("no certificate: {error}"));
+        let key = KeyPair::generate().map_err(failure)?;
+        let params = CertificateParams::new(vec!["localhost".to_owned()]).map_err(failure)?;
+        let certificate = params.signed_by(&key, &self.issuer).map_err(failure)?;
+        Ok(Issued { certificate, key })
+    }
+
+    /// Writes a new certificate for `localhost` and its key into two files, as an operator has them renewed.
+    ///
+    /// # Errors
+    ///
+    /// When there is no entropy, or a file cannot be written.
+    pub fn write_certificate(&self, certificate: &Path, key: &Path) -> Result<(), Failure> {
+        let issued = self.issue()?;
+        for (path, text) in [(key, issued.key.serialize_pem()), (certificate, issued.certificate.pem())] {
+            std::fs::write(path, text).map_err(|source| Failure::File { path: path.to_owned(), source })?;
+        }
+        Ok(())
+    }
+
     /// TLS for a server on this machine that speaks HTTP/2 and nothing else.
     ///
     /// # Errors
     ///
     /// When there is no entropy.
     pub fn server(&self) -> Result<Arc<ServerConfig>, Failure> {
-        let failure = |error: rcgen::Error| Failure::wrong(format!("no certificate: {error}"));
-        let key = KeyPair::generate().map_err(failure)?;
-        let params = CertificateParams::new(vec!["localhost".to_owned()]).map_err(failure)?;
-        let certificate = params.signed_by(&key, &self.issuer).map_err(failure)?;
+        let Issued { certificate, key } = self.issue()?;
         let tls = |error: rustls::Error| Failure::wrong(format!("no TLS: {error}"));
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()

@@ -2,6 +2,7 @@
 
 mod hook;
 mod lsps5;
+mod tls;
 
 use serde_json::Value;
 use tests::attempt::{Attempt, Program};
