@@ -2,12 +2,117 @@
 
 use std::time::Duration;
 
+use protocol::api::ledger::WakeRecord;
+use tests::attempt::Program;
 use tests::failure::{Failure, TestResult};
 use tests::fakes::server::{Answer, Behaviour};
+use tests::lsp::Lsp;
+use tests::metrics::Metrics;
+use tests::phone::Phone;
 use tests::stage::{PAYMENT_TIMEOUT, Setup, Stage};
-use tests::wait::{Seen, wait_until};
+use tests::wait::{SOON, Seen, wait_until};
 
 const AMOUNT_MSAT: u64 = 300_000_000;
+
+/// Longer than a gateway waits for its provider.
+const ANSWER_MS_MAX: u64 = 15_000;
+
+/// `wakes show NODE`: the newest first.
+async fn wakes_of(lsp: &Lsp, phone: &Phone) -> Result<Vec<WakeRecord>, Failure> {
+    let info = phone.ask(&["info"]).await?;
+    let node_id = info["node_id"].as_str().unwrap_or_default();
+    let wakes: Vec<WakeRecord> = lsp.ask(&["wakes", "show", node_id]).await?;
+    assert!(wakes.iter().all(|wake| wake.node_id.to_string() == node_id), "{wakes:#?}");
+    Ok(wakes)
+}
+
+/// The one wake with this reason that was pushed, by node and by its own id; its phone came.
+async fn rang(lsp: &Lsp, phone: &Phone, reason: &str, platform: &str) -> TestResult {
+    let wakes = wakes_of(lsp, phone).await?;
+    let mut pushed = wakes.iter().filter(|wake| wake.reason.as_str() == reason && !wake.pushes.is_empty());
+    let (Some(wake), None) = (pushed.next(), pushed.next()) else { panic!("{reason}: {wakes:#?}") };
+    for push in &wake.pushes {
+        assert_eq!(push.platform.as_deref(), Some(platform), "{wake:#?}");
+        assert_eq!(push.verdict.as_deref(), Some("accepted"), "{wake:#?}");
+        assert!(push.answered_ms.is_some_and(|ms| ms < ANSWER_MS_MAX), "{wake:#?}");
+        assert!((wake.opened_at..=wake.expires_at).contains(&push.sent_at), "{wake:#?}");
+    }
+    let came = wake.pushes.last().and_then(|push| push.connected_after_seconds);
+    let came = came.unwrap_or_else(|| panic!("the phone did not come: {wake:#?}"));
+    assert_eq!(wake.explanation, format!("the phone came {came} s after the last push before it"));
+
+    let wake_id = wake.wake_id.as_deref().unwrap_or_default();
+    assert_eq!(lsp.ask::<Vec<WakeRecord>>(&["wakes", "show", wake_id]).await?, std::slice::from_ref(wake));
+    // As somebody reads it who has to answer the phone's owner.
+    let shown = Program::lsp_server(lsp.data_dir()).attempt(&["wakes", "show", wake_id]).await?;
+    assert_eq!(shown.code, Some(0), "{shown:#?}");
+    for word in [reason, platform, "accepted", " ms", " s later", &wake.explanation] {
+        assert!(shown.stdout.contains(word), "{word:?} is not in {}", shown.stdout);
+    }
+    Ok(())
+}
+
+/// Waits until the ledger has what came of a push for this reason.
+async fn tried(lsp: &Lsp, phone: &Phone, reason: &str) -> Result<WakeRecord, Failure> {
+    wait_until(&format!("a push for {reason}"), SOON, async || {
+        let wakes = wakes_of(lsp, phone).await?;
+        let is_it = |wake: &&WakeRecord| {
+            wake.reason.as_str() == reason && wake.pushes.iter().any(|push| push.verdict.is_some())
+        };
+        Ok(match wakes.iter().find(is_it) {
+            Some(wake) => Seen::Done(wake.clone()),
+            None => Seen::NotYet(format!("{wakes:#?}")),
+        })
+    })
+    .await
+}
+
+/// Waits until an LSP's metrics say that all is done, and looks at what they say of one provider, which took `pushes`.
+async fn measured(lsp: &Lsp, platform: &str, pushes: usize) -> TestResult {
+    const ROWS: &str = "lightning_rod_unfinished_rows";
+    let open = ["wake", "mailbox_message", "pending_message"];
+    let metrics =
+        wait_until(&format!("{}'s metrics to say that all is done", lsp.name()), SOON, async || {
+            let metrics = lsp.metrics().await?;
+            // They are not there at all before the rows are counted for the first time.
+            let count = |row: &str| metrics.get(&format!("{ROWS}{{row=\"{row}\"}}"));
+            let is_done = open.iter().all(|row| count(row) == Some(0.0))
+                && metrics.sum("lightning_rod_holds", &[]) == 0.0
+                && metrics.sum("lightning_rod_devices", &[]) == 1.0;
+            Ok::<_, Failure>(if is_done {
+                Seen::Done(metrics)
+            } else {
+                Seen::NotYet(format!("{:?}", open.map(|row| (row, count(row)))))
+            })
+        })
+        .await?;
+    let sum = |name: &str, labels: &[(&str, &str)]| metrics.sum(&format!("lightning_rod_{name}"), labels);
+    let of_platform = ("platform", platform);
+    assert_eq!(sum("pushes_total", &[of_platform, ("verdict", "accepted")]), pushes as f64);
+    assert_eq!(sum("pushes_total", &[]), pushes as f64, "every push was accepted, and by this provider");
+    assert_eq!(sum("push_answer_seconds_count", &[of_platform]), pushes as f64);
+    assert_eq!(sum("push_answer_seconds_count", &[]), pushes as f64);
+    let answered_seconds = sum("push_answer_seconds_sum", &[of_platform]);
+    assert!(answered_seconds < pushes as f64 * ANSWER_MS_MAX as f64 / 1000.0, "{answered_seconds} s");
+    let came = sum("wake_to_connect_seconds_count", &[]);
+    assert!((1.0..=pushes as f64).contains(&came), "the phone came {came} times for {pushes} pushes");
+    assert_eq!(sum("devices", &[of_platform]), 1.0);
+    assert_eq!(sum("dead_devices_total", &[]), 0.0);
+    let series = |name: &str| metrics.get(&format!("lightning_rod_{name}"));
+    assert_eq!(series("oldest_due_wake_seconds"), Some(0.0));
+    assert_eq!(series("held_msat"), Some(0.0));
+    assert_eq!(series("blocks_to_deadline"), Some(f64::INFINITY));
+    assert_eq!(sum("hold_parts", &[]), 0.0);
+    assert_eq!(sum("reconcile_differences_total", &[]), 0.0);
+    assert!(sum("reconcile_seconds_count", &[]) > 0.0, "nothing was compared");
+    assert!(series("database_commits_total").is_some_and(|commits| commits > 0.0), "nothing was committed");
+    assert!(writes(&metrics, "transaction") > 0.0 && writes(&metrics, "kv_write") > 0.0);
+    Ok(())
+}
+
+fn writes(metrics: &Metrics, what: &str) -> f64 {
+    metrics.sum("lightning_rod_database_writes_total", &[("what", what)])
+}
 
 /// The payee's pushes come through FCM, sealed to its wallet; the payer's through APNs. Neither tells what a push service
 /// need not know.
@@ -43,6 +148,10 @@ async fn a_payment_wakes_an_android_phone_and_then_an_iphone() -> TestResult {
     for lsp in &stage.lsps {
         assert!(!lsp.log().contains("APA91b"), "a token is in {}'s log", lsp.name());
     }
+    rang(stage.payees_lsp(), &stage.payee, "onion_message", "fcm").await?;
+    rang(stage.payers_lsp(), &stage.payer, "payment_settled", "apns").await?;
+    measured(stage.payees_lsp(), "fcm", providers.fcm.taken_count()).await?;
+    measured(stage.payers_lsp(), "apns", providers.apns.taken_count()).await?;
     stage.finish().await?;
     Ok(())
 }
@@ -66,12 +175,61 @@ async fn a_service_account_that_is_refused_stops_no_other_provider() -> TestResu
     .await?;
     // The payee is opened by hand, and takes the payment; the payer is gone by then.
     paying.kill().await;
+    let silent = tried(lsp, &stage.payee, "payment_incoming").await?;
+    let push = &silent.pushes[0];
+    let verdict = (push.platform.as_deref(), push.verdict.as_deref(), push.connected_after_seconds);
+    assert_eq!(verdict, (Some("fcm"), Some("configuration"), None), "{silent:#?}");
+    assert!(push.why.as_deref().is_some_and(|why| why.contains("invalid_grant")), "{silent:#?}");
+    assert!(silent.explanation.contains("refuses the server's credentials"), "{silent:#?}");
     stage.payee.follow(&["wake"], |_| ()).await?;
     let push = stage.payer.wait_for_push(1, PAYMENT_TIMEOUT).await?;
     assert!(push.body.reason.starts_with("payment_"), "{push:?}");
     assert_eq!(lsp.log().matches(alarm).count(), 1, "one alarm, not one for each push");
     assert!(providers.fcm.taken().is_empty());
     stage.payer.wait_for_step("connected", PAYMENT_TIMEOUT + Duration::from_secs(30)).await?;
+    stage.finish().await?;
+    Ok(())
+}
+
+/// Apple's key file is broken when the server starts. It starts all the same, says so, and Google's phones ring; an iPhone
+/// is not told that all is well.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_file_that_cannot_be_used_stops_no_other_provider() -> TestResult {
+    let mut stage = Stage::new(Setup::lsps(1).with_providers()).await?;
+    let p8 = stage.folder().join("AuthKey.p8");
+    std::fs::write(&p8, "-----BEGIN CERTIFICATE-----\nhunter2\n-----END CERTIFICATE-----\n")
+        .map_err(|source| Failure::File { path: p8.clone(), source })?;
+    stage.payers_lsp_mut().stop().await?;
+    stage.payers_lsp_mut().start().await?;
+    let info = stage.payers_lsp().info().await?;
+    let file = p8.display().to_string();
+    let [alarm] = &info.alarms[..] else { panic!("{:?}", info.alarms) };
+    for word in ["a push provider is left out", "push.apns.apps", &file, "AuthKey_"] {
+        assert!(alarm.contains(word), "{word:?} is not in {alarm}");
+    }
+
+    // Neither phone's device is gone: the payer's is only not pushed to.
+    let payer = Program::wallet(stage.payer.wallet().data_dir());
+    let registering = ["register", "--platform", "apns", "--token", &"0a".repeat(32)];
+    let refused = payer.attempt(&registering).await?;
+    assert_eq!(refused.code, Some(1), "{refused:#?}");
+    assert!(refused.error().contains("apns"), "{refused:#?}");
+
+    stage.payee.leave_coverage();
+    stage.payer.leave_coverage();
+    let (invoice, _) = stage.invoice(AMOUNT_MSAT, &[]).await?;
+    stage.pay(&invoice, &[]).await?;
+    stage.payee.wait_for_push(1, PAYMENT_TIMEOUT).await?;
+    stage.payee.enter_coverage();
+    stage.payee.wait_for_step("paid", PAYMENT_TIMEOUT).await?;
+    rang(stage.payees_lsp(), &stage.payee, "onion_message", "fcm").await?;
+    assert!(stage.providers()?.apns.taken().is_empty(), "nobody signs for Apple");
+    let why = tried(stage.payers_lsp(), &stage.payer, "payment_settled").await?;
+    assert_eq!(why.pushes[0].verdict.as_deref(), Some("configuration"), "{why:#?}");
+    assert!(why.explanation.contains("the operator must mend the settings"), "{why:#?}");
+    for text in [stage.payers_lsp().log(), alarm.clone()] {
+        assert!(!text.contains("hunter2"), "what the file holds is told");
+    }
     stage.finish().await?;
     Ok(())
 }
