@@ -93,6 +93,10 @@ server_limits! {
     NotifyReplies = "notify_replies",
     /// Challenges that were answered and have not expired.
     UsedChallenges = "used_challenges",
+    /// `push.used_challenges_without_channel_max`
+    UsedChallengesWithoutChannel = "used_challenges_without_channel",
+    /// `push.used_challenges_per_node_max`
+    UsedChallengesPerNode = "used_challenges_per_node",
     /// Webhooks that one node sets over Lightning in an hour.
     HooksPerNode = "hooks_per_node",
     /// Webhooks that were set over Lightning and have not answered yet.

@@ -27,6 +27,9 @@ const COOLDOWN_SECS_MAX: u64 = 3_600;
 /// Closed wakes are for looking at what went wrong lately.
 const CLOSED_DAYS_BOUND: u64 = 366;
 
+/// The most answered challenges that may be remembered: each is a row.
+const USED_CHALLENGES_BOUND: u64 = 1_000_000;
+
 pub(super) fn peers(settings: &mut Settings) -> PeerLimits {
     let default = PeerLimits::default();
     let limits = PeerLimits {
@@ -129,9 +132,32 @@ pub(super) fn devices(settings: &mut Settings) -> DeviceLimits {
     let limits = DeviceLimits {
         per_node_max: settings.or("push.devices_per_node_max", default.per_node_max),
         without_channel_max: settings.or("push.devices_without_channel_max", default.without_channel_max),
-        ..default
+        used_challenges_max: settings.or("push.used_challenges_max", default.used_challenges_max),
+        used_challenges_without_channel_max: settings
+            .or("push.used_challenges_without_channel_max", default.used_challenges_without_channel_max),
+        used_challenges_per_node_max: settings
+            .or("push.used_challenges_per_node_max", default.used_challenges_per_node_max),
     };
     at_least_one(settings, "push.devices_per_node_max", limits.per_node_max.into());
+    in_range(
+        settings,
+        "push.used_challenges_max",
+        limits.used_challenges_max.into(),
+        (1, USED_CHALLENGES_BOUND),
+    );
+    in_range(
+        settings,
+        "push.used_challenges_without_channel_max",
+        limits.used_challenges_without_channel_max.into(),
+        // Whoever has no channel yet must get to register.
+        (1, USED_CHALLENGES_BOUND),
+    );
+    in_range(
+        settings,
+        "push.used_challenges_per_node_max",
+        limits.used_challenges_per_node_max.into(),
+        (1, limits.used_challenges_max.max(1).into()),
+    );
     limits
 }
 

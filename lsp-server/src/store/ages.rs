@@ -74,8 +74,11 @@ const QUERIES: [(&str, &str); 7] = [
     ),
     (
         "used_challenge",
-        "SELECT '' AS state, COALESCE((SELECT n FROM kept_count WHERE of_what = 'used_challenge'), 0) AS n, \
-         (SELECT MIN(expires_at) FROM used_challenge WHERE expires_at BETWEEN 0 AND 253402300799) AS since, 0 AS msat",
+        "SELECT '' AS state, CAST(COALESCE((SELECT SUM(n) FROM kept_count \
+         WHERE of_what IN ('used_challenge', 'used_challenge_without_channel') AND n >= 0), 0) AS BIGINT) AS n, \
+         (SELECT MIN(expires_at) FROM (SELECT MIN(expires_at) AS expires_at FROM used_challenge \
+         WHERE has_channel = 0 AND expires_at BETWEEN 0 AND 253402300799 UNION ALL SELECT MIN(expires_at) FROM used_challenge \
+         WHERE has_channel = 1 AND expires_at BETWEEN 0 AND 253402300799) AS oldest) AS since, 0 AS msat",
     ),
 ];
 

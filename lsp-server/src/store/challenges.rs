@@ -1,6 +1,10 @@
 //! Challenges that were answered, until they expire: none is answered twice.
 
-use storage::{StorageError, Tx};
+#[cfg(test)]
+mod tests;
+
+use bitcoin::secp256k1::PublicKey;
+use storage::{StorageError, Tx, Value};
 
 use super::devices::DeviceLimits;
 
@@ -37,31 +41,64 @@ impl Proof {
     }
 }
 
+/// Who answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answerer {
+    /// Its signature is by this key.
+    pub node_id: PublicKey,
+    /// It has a channel here: there is room for such nodes that no other can use up.
+    pub has_channel: bool,
+}
+
 /// Why an answered challenge is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChallengeRefused {
     /// It was answered before.
     #[error("the challenge was used before: ask for a new one")]
     Used,
+    /// [`DeviceLimits::used_challenges_per_node_max`]
+    #[error(
+        "this node has signed {0} requests in the last minutes, as many as it may: try again in a few minutes"
+    )]
+    TooManyOfNode(u32),
+    /// [`DeviceLimits::used_challenges_without_channel_max`]
+    #[error(
+        "nodes without a channel here have signed too many requests in the last minutes: try again in a few minutes"
+    )]
+    TooManyWithoutChannel,
     /// [`DeviceLimits::used_challenges_max`]
     #[error("too many challenges were answered in the last minutes: try again in a minute")]
     TooMany,
 }
 
-/// Uses a challenge up. `Ok(Err(..))` if that cannot be. Costs the same however many were used.
+/// Uses a challenge up. `Ok(Err(..))` if that cannot be. Costs the same however many others used.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn use_challenge(
     tx: &mut Tx,
     answered: &Answered,
+    answerer: Answerer,
     limits: &DeviceLimits,
 ) -> Result<Result<(), ChallengeRefused>, StorageError> {
+    let (count, max, full) = match answerer.has_channel {
+        true => ("used_challenge", limits.used_challenges_max, ChallengeRefused::TooMany),
+        false => (
+            "used_challenge_without_channel",
+            limits.used_challenges_without_channel_max,
+            ChallengeRefused::TooManyWithoutChannel,
+        ),
+    };
+    let has_channel = Value::from(i64::from(answerer.has_channel));
+    let node_id = Value::from(answerer.node_id.serialize());
+    let now = Value::try_from(answered.now_unix)?;
     let found = tx
         .fetch_one(
-            "SELECT COALESCE((SELECT n FROM kept_count WHERE of_what = 'used_challenge' AND n >= 0), \
-             (SELECT COUNT(*) FROM used_challenge)) AS used, (SELECT MIN(expires_at) FROM used_challenge) AS oldest",
-            &[],
+            "SELECT COALESCE((SELECT n FROM kept_count WHERE of_what = $1 AND n >= 0), \
+             (SELECT COUNT(*) FROM used_challenge WHERE has_channel = $2)) AS used, \
+             (SELECT MIN(expires_at) FROM used_challenge WHERE has_channel = $2) AS oldest, \
+             (SELECT COUNT(*) FROM used_challenge WHERE node_id = $3 AND expires_at > $4) AS of_node",
+            &[count.into(), has_channel.clone(), node_id.clone(), now.clone()],
         )
         .await?;
     let mut used = found.get_u64("used")?;
@@ -71,20 +108,26 @@ pub async fn use_challenge(
     {
         let tidied = tx
             .execute(
-                "DELETE FROM used_challenge WHERE (expires_at, challenge) IN \
-                 (SELECT expires_at, challenge FROM used_challenge WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)",
-                &[answered.now_unix.try_into()?, TIDIED_CHALLENGES_MAX.into()],
+                "DELETE FROM used_challenge WHERE (has_channel, expires_at, challenge) IN \
+                 (SELECT has_channel, expires_at, challenge FROM used_challenge \
+                 WHERE has_channel = $1 AND expires_at <= $2 ORDER BY expires_at LIMIT $3)",
+                &[has_channel.clone(), now, TIDIED_CHALLENGES_MAX.into()],
             )
             .await?;
         used = used.saturating_sub(tidied);
     }
-    if used >= u64::from(limits.used_challenges_max) {
-        return Ok(Err(ChallengeRefused::TooMany));
+    if found.get_u64("of_node")? >= u64::from(limits.used_challenges_per_node_max) {
+        return Ok(Err(ChallengeRefused::TooManyOfNode(limits.used_challenges_per_node_max)));
     }
+    if used >= u64::from(max) {
+        return Ok(Err(full));
+    }
+    // A node may have come by a channel, or lost it, since it first answered: no matter, it has each of its challenges once.
     let used = tx
         .execute(
-            "INSERT INTO used_challenge (expires_at, challenge) VALUES ($1, $2) ON CONFLICT (expires_at, challenge) DO NOTHING",
-            &[storage::Value::try_from(answered.expires_at)?, (&answered.challenge).into()],
+            "INSERT INTO used_challenge (has_channel, expires_at, challenge, node_id) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT DO NOTHING",
+            &[has_channel, answered.expires_at.try_into()?, (&answered.challenge).into(), node_id],
         )
         .await?;
     Ok(if used == 0 { Err(ChallengeRefused::Used) } else { Ok(()) })

@@ -47,13 +47,23 @@ pub struct DeviceLimits {
     pub per_node_max: u32,
     /// By all nodes that had no channel here when they registered.
     pub without_channel_max: u32,
-    /// Challenges that were answered and have not expired: registrations in five minutes.
+    /// Challenges that nodes with a channel here answered and that have not expired: their signed requests in five minutes.
     pub used_challenges_max: u32,
+    /// Those of all other nodes.
+    pub used_challenges_without_channel_max: u32,
+    /// Those of one node, with or without a channel.
+    pub used_challenges_per_node_max: u32,
 }
 
 impl Default for DeviceLimits {
     fn default() -> Self {
-        Self { per_node_max: 10, without_channel_max: 10_000, used_challenges_max: 10_000 }
+        Self {
+            per_node_max: 10,
+            without_channel_max: 10_000,
+            used_challenges_max: 10_000,
+            used_challenges_without_channel_max: 10_000,
+            used_challenges_per_node_max: 100,
+        }
     }
 }
 

@@ -33,6 +33,7 @@ pub const MIGRATIONS: MigrationSet = storage::migration_set!("server":
     "0014_wake_lanes",
     "0015_mailbox_box",
     "0016_kept_counts",
+    "0017_challenge_rooms",
 );
 
 /// A row that does not make sense. Fail closed: act on none of it.

@@ -7,18 +7,36 @@ use protocol::api::owner::{
     AUTHORIZATION_SCHEME, Authorization, MalformedAuthorization, OwnerAction, owner_text,
 };
 use protocol::signature;
+use storage::{StorageError, Tx};
 
 use super::Inner;
 use super::challenges::ChallengeError;
 use crate::http::problem::problem;
 use crate::limits::{self, ServerLimit};
-use crate::store::challenges::{Answered, ChallengeRefused};
+use crate::store::challenges::{self, Answered, Answerer, ChallengeRefused};
+use crate::store::devices::DeviceLimits;
 
 /// A node that has proven who it is, for one request. Its challenge is still to be used up, in the request's transaction.
 #[derive(Debug)]
 pub(super) struct Owner {
     pub(super) node_id: PublicKey,
     pub(super) answered: Answered,
+    has_channel: bool,
+}
+
+impl Owner {
+    /// Uses the challenge up. `Ok(Err(..))` if that cannot be.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(super) async fn use_challenge(
+        &self,
+        tx: &mut Tx,
+        limits: &DeviceLimits,
+    ) -> Result<Result<(), ChallengeRefused>, StorageError> {
+        let answerer = Answerer { node_id: self.node_id, has_channel: self.has_channel };
+        challenges::use_challenge(tx, &self.answered, answerer, limits).await
+    }
 }
 
 /// Why a request is nobody's.
@@ -46,11 +64,8 @@ impl IntoResponse for OwnerError {
                     .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(AUTHORIZATION_SCHEME));
                 response
             }
-            Self::Refused(ChallengeRefused::TooMany) => {
-                limits::refused(ServerLimit::UsedChallenges, None);
-                problem(StatusCode::SERVICE_UNAVAILABLE, "busy", "The server is busy", detail)
-            }
-            Self::Challenge(_) | Self::Refused(ChallengeRefused::Used) => {
+            Self::Refused(refused) => challenge_refused(refused),
+            Self::Challenge(_) => {
                 problem(StatusCode::FORBIDDEN, "challenge_refused", "The challenge is of no use", detail)
             }
             Self::Signature(_) => {
@@ -58,6 +73,26 @@ impl IntoResponse for OwnerError {
             }
         }
     }
+}
+
+/// What a node is told whose answer was refused; the bound, if one is the reason, counts it.
+pub(super) fn challenge_refused(refused: ChallengeRefused) -> Response {
+    let busy = (StatusCode::SERVICE_UNAVAILABLE, "busy", "The server is busy");
+    let (limit, (status, kind, title)) = match refused {
+        ChallengeRefused::Used => {
+            (None, (StatusCode::FORBIDDEN, "challenge_refused", "The challenge is of no use"))
+        }
+        ChallengeRefused::TooManyOfNode(_) => (
+            Some(ServerLimit::UsedChallengesPerNode),
+            (StatusCode::TOO_MANY_REQUESTS, "too_many", "The node has signed too many requests"),
+        ),
+        ChallengeRefused::TooManyWithoutChannel => (Some(ServerLimit::UsedChallengesWithoutChannel), busy),
+        ChallengeRefused::TooMany => (Some(ServerLimit::UsedChallenges), busy),
+    };
+    if let Some(limit) = limit {
+        limits::refused(limit, None);
+    }
+    problem(status, kind, title, refused.to_string())
 }
 
 /// Checks the `Authorization` header. Writes nothing.
@@ -77,5 +112,5 @@ pub(super) fn authorize(
         return Err(OwnerError::Signature(text));
     }
     let answered = Answered { challenge: known.bytes, expires_at: known.expires_at, now_unix };
-    Ok(Owner { node_id, answered })
+    Ok(Owner { node_id, answered, has_channel: state.node.has_channel(node_id) })
 }

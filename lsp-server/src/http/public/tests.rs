@@ -1,3 +1,4 @@
+mod bounds;
 mod notify;
 mod owner;
 mod time;
@@ -278,26 +279,6 @@ async fn what_belongs_to_another_platform_or_is_no_key_is_refused() {
     refused(api.register(&stripped).await, StatusCode::FORBIDDEN, "signature_refused").await;
     api.register(&request).await.error_for_status().unwrap();
     assert_eq!(api.db.number("SELECT length(seal_key) AS n FROM device").await, 32);
-}
-
-#[tokio::test]
-async fn devices_are_bounded_for_each_node_and_for_strangers() {
-    let limits = DeviceLimits { per_node_max: 1, without_channel_max: 1, used_challenges_max: 3 };
-    let api = Api::with(limits, false).await;
-    api.register(&api.registration(PHONE, URL).await).await.error_for_status().unwrap();
-    let second = api.registration(PHONE, "https://push.wallet.com/2").await;
-    refused(api.register(&second).await, StatusCode::CONFLICT, "too_many_devices").await;
-    api.register(&api.registration(2, URL).await).await.error_for_status().unwrap();
-    let stranger = api.registration(3, URL).await;
-    refused(api.register(&stranger).await, StatusCode::CONFLICT, "too_many_devices").await;
-    api.node.add_client(3);
-    api.register(&stranger).await.error_for_status().unwrap();
-    // Three challenges were answered: those of registrations that were refused do not count.
-    let again = api.registration(PHONE, URL).await;
-    refused(api.register(&again).await, StatusCode::SERVICE_UNAVAILABLE, "busy").await;
-    api.clock.advance(300);
-    let again = api.registration(PHONE, URL).await;
-    api.register(&again).await.error_for_status().unwrap();
 }
 
 #[tokio::test]

@@ -10,7 +10,6 @@ use protocol::api::owner::OwnerAction;
 use super::PublicState;
 use super::devices::DeviceError;
 use super::owner::authorize;
-use crate::store::challenges;
 use crate::store::wakes::ledger::{self, Which};
 
 /// Wakes that are told, the newest ones.
@@ -39,7 +38,7 @@ pub(super) async fn handle(
         .database
         .submit("list_own_wakes", move |tx| {
             Box::pin(async move {
-                challenges::use_challenge(tx, &owner.answered, &limits).await??;
+                owner.use_challenge(tx, &limits).await??;
                 Ok::<_, DeviceError>(ledger::find(tx, Which::Node(owner.node_id), WAKES_MAX).await?)
             })
         })

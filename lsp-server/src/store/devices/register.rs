@@ -4,7 +4,7 @@ use bitcoin::secp256k1::PublicKey;
 use storage::{StorageError, Tx, values};
 
 use super::{DeviceId, DeviceLimits, SealedTarget};
-use crate::store::challenges::{ChallengeRefused, Proof, use_challenge};
+use crate::store::challenges::{Answerer, ChallengeRefused, Proof, use_challenge};
 use crate::store::damage::stumbled;
 use crate::tokens::SealedToken;
 
@@ -75,7 +75,8 @@ pub async fn register_sealing(
     seal: impl FnOnce(DeviceId) -> Option<SealedToken> + Send,
 ) -> Result<Registered, RegisterError> {
     if let Proof::Signed(answered) = &device.proof {
-        use_challenge(tx, answered, limits).await??;
+        let answerer = Answerer { node_id: device.node_id, has_channel: device.has_channel };
+        use_challenge(tx, answered, answerer, limits).await??;
     }
     let now = storage::Value::try_from(device.proof.now_unix())?;
     let token = &device.target.token;

@@ -107,11 +107,20 @@ async fn an_operator_removes_a_device(scratch: Scratch) {
 
 const COUNTS_ARE_RIGHT: &str = "SELECT (SELECT COUNT(*) FROM device WHERE has_channel = 0) \
      - (SELECT n FROM kept_count WHERE of_what = 'device_without_channel') \
-     + 1000 * ((SELECT COUNT(*) FROM used_challenge) - (SELECT n FROM kept_count WHERE of_what = 'used_challenge')) AS n";
+     + 1000 * ((SELECT COUNT(*) FROM used_challenge WHERE has_channel = 1) \
+     - (SELECT n FROM kept_count WHERE of_what = 'used_challenge')) \
+     + 1000000 * ((SELECT COUNT(*) FROM used_challenge WHERE has_channel = 0) \
+     - (SELECT n FROM kept_count WHERE of_what = 'used_challenge_without_channel')) AS n";
 
 async fn what_the_bounds_count_is_right_whatever_happens(scratch: Scratch) {
     let db = TestDatabase::on(scratch).await;
-    let limits = DeviceLimits { per_node_max: 3, without_channel_max: 3, used_challenges_max: 8 };
+    let limits = DeviceLimits {
+        per_node_max: 3,
+        without_channel_max: 3,
+        used_challenges_max: 4,
+        used_challenges_without_channel_max: 5,
+        ..DeviceLimits::default()
+    };
     let stranger = |node, url| NewDevice { has_channel: false, ..new_device(node, url) };
     let mut names = Vec::new();
     for device in [stranger(1, "a"), new_device(1, "b"), stranger(1, "c"), stranger(2, "a")] {
@@ -131,7 +140,9 @@ async fn what_the_bounds_count_is_right_whatever_happens(scratch: Scratch) {
     }
     assert_eq!(db.number(count).await, 3);
     let full = db.try_register(registered_at(new_device(4, "a"), START + 299), limits).await;
-    assert!(full.is_ok(), "the eighth challenge");
+    assert!(full.is_ok(), "the third challenge of nodes with a channel");
+    let full = db.try_register(registered_at(new_device(4, "a"), START + 299), limits).await;
+    assert!(full.is_ok(), "the fourth");
     let full = db.try_register(registered_at(new_device(5, "a"), START + 299), limits).await;
     assert!(matches!(full, Err(RegisterError::Challenge(ChallengeRefused::TooMany))), "{full:?}");
     let mut later = registered_at(new_device(5, "a"), START + 300);
@@ -154,13 +165,13 @@ async fn what_the_bounds_count_is_right_whatever_happens(scratch: Scratch) {
 
 async fn a_count_that_is_lost_is_counted(scratch: Scratch) {
     let db = TestDatabase::on(scratch).await;
-    let limits = DeviceLimits { without_channel_max: 1, used_challenges_max: 2, ..DeviceLimits::default() };
+    let limits = DeviceLimits { without_channel_max: 1, used_challenges_max: 1, ..DeviceLimits::default() };
     let stranger = |node| NewDevice { has_channel: false, ..new_device(node, URL) };
     db.try_register(stranger(1), limits).await.unwrap();
     for damage in ["UPDATE kept_count SET n = -5", "DELETE FROM kept_count"] {
         let damaged =
             db.database.submit("test", move |tx| Box::pin(async move { tx.execute(damage, &[]).await }));
-        assert_eq!(damaged.await.unwrap(), 2);
+        assert_eq!(damaged.await.unwrap(), 3);
         let refused = db.try_register(stranger(2), limits).await;
         assert!(matches!(refused, Err(RegisterError::TooManyWithoutChannel)), "{refused:?}");
     }

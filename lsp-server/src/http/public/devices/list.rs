@@ -9,7 +9,6 @@ use protocol::api::owner::{OwnDevice, OwnDevices, OwnerAction};
 use super::DeviceError;
 use crate::http::public::PublicState;
 use crate::http::public::owner::authorize;
-use crate::store::challenges;
 use crate::store::devices::{self, Device};
 
 /// The node's own devices.
@@ -36,7 +35,7 @@ pub(crate) async fn handle(
         .database
         .submit("list_own_devices", move |tx| {
             Box::pin(async move {
-                challenges::use_challenge(tx, &owner.answered, &limits).await??;
+                owner.use_challenge(tx, &limits).await??;
                 Ok::<_, DeviceError>(devices::of_node(tx, owner.node_id).await?)
             })
         })

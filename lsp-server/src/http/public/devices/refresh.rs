@@ -11,7 +11,7 @@ use super::{DeviceError, device_id, target};
 use crate::http::public::PublicState;
 use crate::http::public::body::Body;
 use crate::http::public::owner::authorize;
-use crate::store::{challenges, devices, wakes};
+use crate::store::{devices, wakes};
 
 /// Gives a device of the node's another token; its id stays. Answers once that is on disk; what waits for the node is pushed
 /// at once.
@@ -46,7 +46,7 @@ pub(crate) async fn handle(
         .database
         .submit("refresh_device", move |tx| {
             Box::pin(async move {
-                challenges::use_challenge(tx, &owner.answered, &limits).await??;
+                owner.use_challenge(tx, &limits).await??;
                 devices::of_owner(tx, node_id, device_id).await?.ok_or(DeviceError::NotFound)?;
                 devices::refresh(tx, device_id, &target, now_unix).await.map_err(|error| {
                     if error.is_unique_violation() { DeviceError::TokenTaken } else { error.into() }

@@ -14,10 +14,11 @@ use super::{TokenError, target};
 use crate::http::problem::problem;
 use crate::http::public::body::Body;
 use crate::http::public::challenges::ChallengeError;
+use crate::http::public::owner::challenge_refused;
 use crate::http::public::{Inner, PublicState};
 use crate::limits::{self, ServerLimit};
 use crate::logging::STRANGERS;
-use crate::store::challenges::{Answered, ChallengeRefused, Proof};
+use crate::store::challenges::{Answered, Proof};
 use crate::store::devices::{self, DeviceId, NewDevice, RegisterError};
 use crate::store::wakes;
 
@@ -45,9 +46,7 @@ impl IntoResponse for RegisterDeviceError {
             Self::Token(error) => return error.into_response(),
             Self::Challenge(_) => (StatusCode::FORBIDDEN, "challenge_refused", "The challenge is of no use"),
             Self::Signature => (StatusCode::FORBIDDEN, "signature_refused", "The signature does not verify"),
-            Self::Register(RegisterError::Challenge(ChallengeRefused::Used)) => {
-                (StatusCode::FORBIDDEN, "challenge_refused", "The challenge is of no use")
-            }
+            Self::Register(RegisterError::Challenge(refused)) => return challenge_refused(refused),
             Self::Register(RegisterError::TooManyForNode(_)) => {
                 limits::refused(ServerLimit::DevicesPerNode, None);
                 (StatusCode::CONFLICT, "too_many_devices", "There are too many devices")
@@ -55,10 +54,6 @@ impl IntoResponse for RegisterDeviceError {
             Self::Register(RegisterError::TooManyWithoutChannel) => {
                 limits::refused(ServerLimit::DevicesWithoutChannel, None);
                 (StatusCode::CONFLICT, "too_many_devices", "There are too many devices")
-            }
-            Self::Register(RegisterError::Challenge(ChallengeRefused::TooMany)) => {
-                limits::refused(ServerLimit::UsedChallenges, None);
-                (StatusCode::SERVICE_UNAVAILABLE, "busy", "The server is busy")
             }
             Self::Register(RegisterError::Storage(error)) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "a device is not registered");

@@ -8,7 +8,7 @@ use protocol::api::owner::OwnerAction;
 use super::{DeviceError, device_id};
 use crate::http::public::PublicState;
 use crate::http::public::owner::authorize;
-use crate::store::{challenges, devices};
+use crate::store::devices;
 
 /// Forgets a device of the node's. Answers once that is on disk.
 #[utoipa::path(
@@ -37,7 +37,7 @@ pub(crate) async fn handle(
         .database
         .submit("remove_own_device", move |tx| {
             Box::pin(async move {
-                challenges::use_challenge(tx, &owner.answered, &limits).await??;
+                owner.use_challenge(tx, &limits).await??;
                 devices::of_owner(tx, node_id, device_id).await?.ok_or(DeviceError::NotFound)?;
                 devices::remove(tx, device_id).await?;
                 Ok::<_, DeviceError>(())

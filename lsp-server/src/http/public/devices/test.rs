@@ -11,7 +11,7 @@ use super::{DeviceError, device_id};
 use crate::http::public::PublicState;
 use crate::http::public::owner::authorize;
 use crate::metrics::names;
-use crate::store::{challenges, devices};
+use crate::store::devices;
 
 /// Between two test pushes to one device, in seconds.
 const TEST_INTERVAL_SECONDS: u64 = 30;
@@ -43,7 +43,7 @@ pub(crate) async fn handle(
         .database
         .submit("test_device", move |tx| {
             Box::pin(async move {
-                challenges::use_challenge(tx, &owner.answered, &limits).await??;
+                owner.use_challenge(tx, &limits).await??;
                 let device = devices::of_owner(tx, node_id, device_id).await?.ok_or(DeviceError::NotFound)?;
                 let next_at = devices::tested_at(tx, device_id).await? + TEST_INTERVAL_SECONDS;
                 if now_unix < next_at {

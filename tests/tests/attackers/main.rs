@@ -2,6 +2,8 @@
 //! refuses, by its name; and an honest payer and payee beside it complete a whole payment, phones off in between, within the
 //! usual time.
 
+mod requests;
+
 use std::net::{Ipv4Addr, SocketAddr};
 
 use bitcoin::secp256k1::PublicKey;
