@@ -35,8 +35,10 @@ fn code() -> String {
 #[test]
 fn every_metric_of_the_table_is_used_and_no_other_is() {
     let code = code();
+    // What several places record alike is recorded beside the table.
+    let recorded = code.clone() + include_str!("mod.rs");
     let unused: Vec<_> =
-        names::IDENTIFIERS.iter().filter(|id| !code.contains(&format!("names::{id}"))).collect();
+        names::IDENTIFIERS.iter().filter(|id| !recorded.contains(&format!("names::{id}"))).collect();
     assert!(unused.is_empty(), "nothing records {unused:?}");
     assert!(!code.contains(&format!("\"{PREFIX}")), "a metric is named outside of the table");
     for macro_name in ["counter!(", "gauge!(", "histogram!("] {
