@@ -136,6 +136,7 @@ impl Limit {
             Self::Node(limit) => limit.as_str(),
             Self::Mailbox(RefuseReason::MessageTooLong) => "mailbox_message_bytes",
             Self::Mailbox(RefuseReason::SenderShare) => "mailbox_sender",
+            Self::Mailbox(RefuseReason::SenderTotal) => "mailbox_sender_total",
             Self::Mailbox(RefuseReason::RecipientFull) => "mailbox_recipient",
             Self::Mailbox(RefuseReason::MailboxFull) => "mailbox_total",
         }

@@ -1,8 +1,8 @@
 //! How much may wait in the mailbox.
 //!
 //! Anyone can send a message to a phone, and who sent it cannot be known: only the previous hop is. So each previous hop
-//! has a share of a recipient's box, and the last part of the whole is kept for peer LSPs, through which strangers' messages
-//! come one by one, so that a client of this LSP cannot crowd them out.
+//! has a share of a recipient's box, and one of the whole, so that nobody fills it by sending to many phones. The last part of the
+//! whole is kept for peer LSPs, through which strangers' messages come one by one, so that clients of this LSP cannot crowd them out.
 
 use crate::codes::coded_enum;
 
@@ -17,6 +17,13 @@ pub struct MailboxLimits {
     pub sender_max: Usage,
     /// What may wait in all.
     pub total_max: Usage,
+    /// How much of what clients may fill of `total_max` one of them may, for all recipients, in percent.
+    pub client_total_percent: u8,
+    /// How much of `total_max` one peer LSP may fill, in percent. Many strangers' messages come through it, so it is more than a client's;
+    /// it is a bound all the same, or one stranger behind it could fill the whole.
+    pub peer_lsp_total_percent: u8,
+    /// How much of `total_max` all peers without a channel together may fill, in percent: their keys cost nothing.
+    pub strangers_total_percent: u8,
     /// How much of `recipient_max` and `total_max` only peer LSPs may fill, in percent; at most 100.
     pub peer_lsp_reserve_percent: u8,
 }
@@ -28,6 +35,9 @@ impl Default for MailboxLimits {
             recipient_max: Usage { messages: 200, bytes: 1_000_000 },
             sender_max: Usage { messages: 50, bytes: 250_000 },
             total_max: Usage { messages: 500_000, bytes: 2_000_000_000 },
+            client_total_percent: 6,
+            peer_lsp_total_percent: 25,
+            strangers_total_percent: 25,
             peer_lsp_reserve_percent: 25,
         }
     }
@@ -49,6 +59,8 @@ pub struct MailboxUsage {
     pub recipient: Usage,
     /// For this recipient from this previous hop.
     pub sender: Usage,
+    /// For all recipients from this sender: see [`MailboxLimits::sender_total_max`].
+    pub sender_total: Usage,
     /// In all.
     pub total: Usage,
 }
@@ -56,10 +68,14 @@ pub struct MailboxUsage {
 /// Who handed the message over. It proves nothing about who wrote it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sender {
-    /// A client of this LSP, or a peer that is not known.
+    /// A client of this LSP: a peer with a channel that is not announced.
     Client,
-    /// An LSP with a channel, or this LSP itself.
+    /// An LSP with a channel.
     PeerLsp,
+    /// A peer without a channel.
+    Stranger,
+    /// This LSP itself. Its holds bound how much it sends, and nobody else counts with it.
+    Own,
 }
 
 /// Whether the message is stored.
@@ -79,6 +95,8 @@ coded_enum! {
         MessageTooLong = "message_too_long",
         /// [`MailboxLimits::sender_max`]
         SenderShare = "sender_share",
+        /// [`MailboxLimits::sender_total_max`]
+        SenderTotal = "sender_total",
         /// [`MailboxLimits::recipient_max`]
         RecipientFull = "recipient_full",
         /// [`MailboxLimits::total_max`]
@@ -91,22 +109,51 @@ impl Usage {
         self.messages < max.messages && self.bytes.saturating_add(message_bytes) <= max.bytes
     }
 
-    fn without_reserve(self, percent: u8) -> Self {
-        let share = |whole: u64| whole - (u128::from(whole) * u128::from(percent.min(100)) / 100) as u64;
+    fn share(self, percent: u8) -> Self {
+        let share = |whole: u64| (u128::from(whole) * u128::from(percent.min(100)) / 100) as u64;
         Self { messages: share(self.messages), bytes: share(self.bytes) }
+    }
+
+    fn without_reserve(self, percent: u8) -> Self {
+        let reserve = self.share(percent);
+        Self { messages: self.messages - reserve.messages, bytes: self.bytes - reserve.bytes }
+    }
+
+    fn at_least(self, other: Self) -> Self {
+        Self { messages: self.messages.max(other.messages), bytes: self.bytes.max(other.bytes) }
+    }
+}
+
+impl MailboxLimits {
+    /// What may wait from one sender for all recipients together: one client, one peer LSP, or all strangers. Never less than what it may
+    /// send to one of them; `None` for no such bound.
+    #[must_use]
+    pub fn sender_total_max(&self, sender: Sender) -> Option<Usage> {
+        let share = match sender {
+            Sender::Client => {
+                self.total_max.without_reserve(self.peer_lsp_reserve_percent).share(self.client_total_percent)
+            }
+            Sender::PeerLsp => self.total_max.share(self.peer_lsp_total_percent),
+            Sender::Stranger => self.total_max.share(self.strangers_total_percent),
+            Sender::Own => return None,
+        };
+        Some(share.at_least(self.sender_max))
     }
 }
 
 /// Whether one more message of so many bytes may wait. Nothing that waits is ever displaced.
 pub fn admit(limits: &MailboxLimits, usage: &MailboxUsage, sender: Sender, message_bytes: u64) -> Admission {
     let reserve = match sender {
-        Sender::Client => limits.peer_lsp_reserve_percent,
-        Sender::PeerLsp => 0,
+        Sender::Client | Sender::Stranger => limits.peer_lsp_reserve_percent,
+        Sender::PeerLsp | Sender::Own => 0,
     };
     if message_bytes > limits.message_bytes_max {
         Admission::Refuse(RefuseReason::MessageTooLong)
     } else if !usage.sender.fits(message_bytes, limits.sender_max) {
         Admission::Refuse(RefuseReason::SenderShare)
+    } else if limits.sender_total_max(sender).is_some_and(|max| !usage.sender_total.fits(message_bytes, max))
+    {
+        Admission::Refuse(RefuseReason::SenderTotal)
     } else if !usage.recipient.fits(message_bytes, limits.recipient_max.without_reserve(reserve)) {
         Admission::Refuse(RefuseReason::RecipientFull)
     } else if !usage.total.fits(message_bytes, limits.total_max.without_reserve(reserve)) {
@@ -125,12 +172,45 @@ mod tests {
         recipient_max: Usage { messages: 8, bytes: 8_000 },
         sender_max: Usage { messages: 4, bytes: 3_000 },
         total_max: Usage { messages: 100, bytes: 50_000 },
+        client_total_percent: 20,
+        peer_lsp_total_percent: 40,
+        strangers_total_percent: 30,
         peer_lsp_reserve_percent: 25,
     };
 
     fn usage(recipient: (u64, u64), sender: (u64, u64), total: (u64, u64)) -> MailboxUsage {
         let usage = |(messages, bytes)| Usage { messages, bytes };
-        MailboxUsage { recipient: usage(recipient), sender: usage(sender), total: usage(total) }
+        let sender_total = Usage::default();
+        MailboxUsage { recipient: usage(recipient), sender: usage(sender), sender_total, total: usage(total) }
+    }
+
+    #[test]
+    fn one_senders_part_of_the_whole_is_bounded() {
+        let decide = |sender, messages, bytes| {
+            let usage = MailboxUsage { sender_total: Usage { messages, bytes }, ..MailboxUsage::default() };
+            admit(&LIMITS, &usage, sender, 100)
+        };
+        // A fifth of the three quarters that clients may fill; two fifths of the whole; three tenths of it.
+        for (sender, messages, bytes) in
+            [(Sender::Client, 15, 7_500), (Sender::PeerLsp, 40, 20_000), (Sender::Stranger, 30, 15_000)]
+        {
+            assert_eq!(LIMITS.sender_total_max(sender), Some(Usage { messages, bytes }));
+            let refused = Admission::Refuse(RefuseReason::SenderTotal);
+            assert_eq!(
+                decide(sender, messages - 1, bytes - 100),
+                Admission::Accept,
+                "{sender:?}: the last one"
+            );
+            assert_eq!(decide(sender, messages, 0), refused, "{sender:?}");
+            assert_eq!(decide(sender, 0, bytes - 99), refused, "{sender:?}");
+            assert_eq!(decide(sender, u64::MAX, u64::MAX), refused, "{sender:?}");
+        }
+        assert_eq!(decide(Sender::Own, 1_000, 1_000_000), Admission::Accept);
+        // In a small mailbox it may still fill its share of one box.
+        let small = MailboxLimits { total_max: Usage { messages: 8, bytes: 8_000 }, ..LIMITS };
+        assert_eq!(small.sender_total_max(Sender::Client), Some(LIMITS.sender_max));
+        let default = MailboxLimits::default().sender_total_max(Sender::Client);
+        assert_eq!(default, Some(Usage { messages: 22_500, bytes: 90_000_000 }));
     }
 
     #[test]

@@ -114,7 +114,7 @@ fn damage_others(connection: &Connection) -> Result<Vec<(&'static str, u64)>, Fa
         let id = if *column == "message" { 0 } else { id };
         let copy = format!(
             "INSERT INTO mailbox_message SELECT {id}, recipient, previous_hop, randomblob(32), message, message_bytes, \
-             received_at, expires_at, deliveries FROM mailbox_message WHERE id = 1"
+             received_at, expires_at, deliveries, counts_for FROM mailbox_message WHERE id = 1"
         );
         assert_eq!(run(connection, &copy)?, 1);
         let elsewhere =

@@ -275,6 +275,10 @@ fn mailbox(settings: &mut Settings) -> MailboxLimits {
             messages: settings.or("mailbox.total_messages_max", default.total_max.messages),
             bytes: settings.or("mailbox.total_bytes_max", default.total_max.bytes),
         },
+        client_total_percent: settings.or("mailbox.client_total_percent", default.client_total_percent),
+        peer_lsp_total_percent: settings.or("mailbox.peer_lsp_total_percent", default.peer_lsp_total_percent),
+        strangers_total_percent: settings
+            .or("mailbox.strangers_total_percent", default.strangers_total_percent),
         peer_lsp_reserve_percent: settings
             .or("mailbox.peer_lsp_reserve_percent", default.peer_lsp_reserve_percent),
     };
@@ -288,6 +292,13 @@ fn mailbox(settings: &mut Settings) -> MailboxLimits {
         // With all of it in reserve no client could get a message.
         (0, 99),
     );
+    for (key, percent) in [
+        ("mailbox.client_total_percent", config.client_total_percent),
+        ("mailbox.peer_lsp_total_percent", config.peer_lsp_total_percent),
+        ("mailbox.strangers_total_percent", config.strangers_total_percent),
+    ] {
+        in_range(settings, key, percent.into(), (1, 100));
+    }
     at_least_one(settings, "mailbox.sender_messages_max", config.sender_max.messages);
     let ordered = [
         ("mailbox.sender_bytes_max", config.sender_max.bytes, "message_bytes_max", config.message_bytes_max),

@@ -208,8 +208,9 @@ impl Mailbox {
         message: Vec<u8>,
     ) -> NewMessage {
         let sender = match previous_hop {
-            None => Sender::PeerLsp,
-            Some(peer) if self.node.has_channel(peer) && self.node.is_announced(peer) => Sender::PeerLsp,
+            None => Sender::Own,
+            Some(peer) if !self.node.has_channel(peer) => Sender::Stranger,
+            Some(peer) if self.node.is_announced(peer) => Sender::PeerLsp,
             Some(_) => Sender::Client,
         };
         let received_at = self.clock.now_unix();

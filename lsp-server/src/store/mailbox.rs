@@ -1,5 +1,7 @@
 //! Onion messages that wait for an offline peer.
 
+#[macro_use]
+mod sums;
 mod recipients;
 #[cfg(test)]
 mod tests;
@@ -18,20 +20,6 @@ pub use waiting::{WaitingMessage, WaitingMessages, set_aside, waiting};
 /// One page of the whole table. The messages themselves are only measured.
 pub(super) const PAGE: &str = "SELECT id, recipient, previous_hop, length(message) AS kept_bytes, message_bytes, received_at, \
      expires_at, deliveries FROM mailbox_message WHERE id > $1 ORDER BY id LIMIT $2";
-
-/// The most bytes that a row's `message_bytes` counts for. No `onion_message` is longer.
-const COUNTED_BYTES_MAX: i64 = 65_535;
-
-/// The bytes of messages as a sum takes them, of those that a condition is true for: what no version wrote counts nothing.
-macro_rules! summed_bytes {
-    ($($condition:expr),+) => {
-        concat!(
-            "CAST(COALESCE(SUM(CASE WHEN ",
-            $($condition,)+
-            "message_bytes BETWEEN 0 AND 65535 THEN message_bytes ELSE 0 END), 0) AS BIGINT)"
-        )
-    };
-}
 
 /// From the peer `$2`, or from this node itself.
 macro_rules! of_sender {
@@ -130,7 +118,9 @@ pub async fn keep(tx: &mut Tx, new: &NewMessage, limits: &MailboxLimits) -> Resu
     let message_hash = sha256::Hash::hash(&new.message).to_byte_array();
     let previous_hop = new.previous_hop.map(|peer| peer.serialize());
     let expires_at = Value::try_from(new.expires_at)?;
-    let Found { waits_already, usage } = look(tx, recipient, previous_hop, message_hash).await?;
+    let counts_for = sums::counts_for(new);
+    let Found { waits_already, usage } =
+        look(tx, recipient, previous_hop, message_hash, counts_for.clone()).await?;
     if waits_already {
         tx.execute(
             "UPDATE mailbox_message SET expires_at = $3 WHERE recipient = $1 AND message_hash = $2",
@@ -145,8 +135,8 @@ pub async fn keep(tx: &mut Tx, new: &NewMessage, limits: &MailboxLimits) -> Resu
     }
     tx.execute(
         "INSERT INTO mailbox_message \
-         (recipient, previous_hop, message_hash, message, message_bytes, received_at, expires_at, deliveries) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, 0)",
+         (recipient, previous_hop, message_hash, message, message_bytes, received_at, expires_at, deliveries, counts_for) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8)",
         &[
             recipient.into(),
             previous_hop.into(),
@@ -155,14 +145,11 @@ pub async fn keep(tx: &mut Tx, new: &NewMessage, limits: &MailboxLimits) -> Resu
             message_bytes.try_into()?,
             new.received_at.try_into()?,
             expires_at,
+            counts_for.into(),
         ],
     )
     .await?;
-    tx.execute(
-        "UPDATE mailbox_total SET messages = messages + 1, bytes = bytes + $1 WHERE id = 1",
-        &[message_bytes.try_into()?],
-    )
-    .await?;
+    sums::add(tx, message_bytes).await?;
     Ok(Kept::New)
 }
 
@@ -173,12 +160,13 @@ struct Found {
     usage: MailboxUsage,
 }
 
-/// Answered by the index `mailbox_message_box` alone, where a recipient's entries are next to each other.
+/// Answered by the index `mailbox_message_box`, where a recipient's entries are next to each other, and by two sums.
 async fn look(
     tx: &mut Tx,
     recipient: [u8; 33],
     previous_hop: Option<[u8; 33]>,
     message_hash: [u8; 32],
+    counts_for: Option<Vec<u8>>,
 ) -> Result<Found, StorageError> {
     let row = tx
         .fetch_one(
@@ -191,10 +179,12 @@ async fn look(
                 summed_bytes!(of_sender!(), " AND "),
                 " AS sender_bytes, COUNT(CASE WHEN message_hash = $3 THEN 1 END) AS same, \
                  (SELECT messages FROM mailbox_total WHERE id = 1) AS total_messages, \
-                 (SELECT bytes FROM mailbox_total WHERE id = 1) AS total_bytes \
+                 (SELECT bytes FROM mailbox_total WHERE id = 1) AS total_bytes, \
+                 (SELECT messages FROM mailbox_sender WHERE counts_for = $4) AS sender_total_messages, \
+                 (SELECT bytes FROM mailbox_sender WHERE counts_for = $4) AS sender_total_bytes \
                  FROM mailbox_message WHERE recipient = $1"
             ),
-            &values![recipient, previous_hop, message_hash],
+            &[recipient.into(), previous_hop.into(), message_hash.into(), counts_for.clone().into()],
         )
         .await?;
     let of = |messages, bytes| {
@@ -203,34 +193,18 @@ async fn look(
     let total = match of("total_messages", "total_bytes") {
         Ok(total) => total,
         // The sum is lost, not what it is of.
-        Err(_) => {
-            let row = recount(tx).await?;
-            Usage { messages: row.get_u64("messages")?, bytes: row.get_u64("bytes")? }
-        }
+        Err(_) => sums::recount(tx).await?,
     };
+    let (sender_total, total) = sums::of_sender(tx, &row, counts_for, total).await?;
     Ok(Found {
         waits_already: row.get_u64("same")? > 0,
         usage: MailboxUsage {
             recipient: of("messages", "bytes")?,
             sender: of("sender_messages", "sender_bytes")?,
+            sender_total,
             total,
         },
     })
-}
-
-async fn recount(tx: &mut Tx) -> Result<Row, StorageError> {
-    tracing::error!("the mailbox's total could not be read: it is counted anew");
-    tx.fetch_one(
-        concat!(
-            "INSERT INTO mailbox_total (id, messages, bytes) SELECT 1, COUNT(*), ",
-            summed_bytes!(""),
-            " FROM mailbox_message WHERE true \
-             ON CONFLICT (id) DO UPDATE SET messages = excluded.messages, bytes = excluded.bytes \
-             RETURNING messages, bytes"
-        ),
-        &[],
-    )
-    .await
 }
 
 /// When the last of a recipient's messages expires, in seconds since 1970; `None` if none waits.
@@ -263,10 +237,10 @@ pub async fn delivered(tx: &mut Tx, ids: &[i64]) -> Result<(), StorageError> {
             .await?;
         if let Some(row) = row {
             messages += 1;
-            bytes += counted(&row)?;
+            bytes += sums::counted(&row)?;
         }
     }
-    subtract(tx, messages, bytes).await
+    sums::subtract(tx, messages, bytes).await
 }
 
 /// These messages were handed over, and the recipient was gone a moment later: nobody knows whether it has them. They are
@@ -308,30 +282,11 @@ pub async fn tidy(tx: &mut Tx, now_unix: u64) -> Result<u64, StorageError> {
         .await?;
     let mut bytes = 0;
     for row in &rows {
-        bytes += counted(row)?;
+        bytes += sums::counted(row)?;
     }
     let messages = rows.len() as u64;
-    subtract(tx, messages, bytes).await?;
+    sums::subtract(tx, messages, bytes).await?;
     Ok(messages)
-}
-
-/// What the row counts for in the sums.
-fn counted(row: &Row) -> Result<i64, StorageError> {
-    let bytes = row.get_i64("message_bytes")?;
-    Ok(if (0..=COUNTED_BYTES_MAX).contains(&bytes) { bytes } else { 0 })
-}
-
-async fn subtract(tx: &mut Tx, messages: u64, bytes: i64) -> Result<(), StorageError> {
-    if messages == 0 {
-        return Ok(());
-    }
-    tx.execute(
-        "UPDATE mailbox_total SET messages = CASE WHEN messages < $1 THEN 0 ELSE messages - $1 END, \
-         bytes = CASE WHEN bytes < $2 THEN 0 ELSE bytes - $2 END WHERE id = 1",
-        &[messages.try_into()?, bytes.into()],
-    )
-    .await
-    .map(drop)
 }
 
 /// Messages that wait, in order of arrival, without those that cannot be read.

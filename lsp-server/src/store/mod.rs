@@ -34,6 +34,7 @@ pub const MIGRATIONS: MigrationSet = storage::migration_set!("server":
     "0015_mailbox_box",
     "0016_kept_counts",
     "0017_challenge_rooms",
+    "0018_mailbox_senders",
 );
 
 /// A row that does not make sense. Fail closed: act on none of it.

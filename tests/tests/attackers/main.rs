@@ -2,6 +2,7 @@
 //! refuses, by its name; and an honest payer and payee beside it complete a whole payment, phones off in between, within the
 //! usual time.
 
+mod mailboxes;
 mod requests;
 
 use std::net::{Ipv4Addr, SocketAddr};

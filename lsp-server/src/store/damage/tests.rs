@@ -39,6 +39,9 @@ const LIMITS: MailboxLimits = MailboxLimits {
     recipient_max: Usage { messages: 4, bytes: 300 },
     sender_max: Usage { messages: 3, bytes: 250 },
     total_max: Usage { messages: 10, bytes: 1_000 },
+    client_total_percent: 100,
+    peer_lsp_total_percent: 100,
+    strangers_total_percent: 100,
     peer_lsp_reserve_percent: 25,
 };
 
