@@ -153,6 +153,10 @@ impl Server {
             tokio::spawn(payments.clone().run_tidy()),
             tokio::spawn(mailbox.clone().run()),
             tokio::spawn(waker.clone().run()),
+            tokio::spawn({
+                let waker = waker.clone();
+                async move { waker.try_credentials().await }
+            }),
             tokio::spawn(notifications.clone().run()),
             tokio::spawn(hooks.run(inbox)),
             tokio::spawn(metrics::run_refresh(db.clone(), node.clone(), clock.clone())),

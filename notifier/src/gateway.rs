@@ -23,6 +23,11 @@ pub trait PushGateway: Send + Sync {
 
     /// Sends `push` to `device` once, in bounded time, and classifies the answer. It never retries by itself.
     fn push<'a>(&'a self, device: &'a PushTarget, push: &'a Push) -> BoxFuture<'a, Verdict>;
+
+    /// Asks the provider, without a push, whether it takes our credentials. [`Verdict::Accepted`] where only a push can tell.
+    fn try_credentials(&self) -> BoxFuture<'_, Verdict> {
+        Box::pin(std::future::ready(Verdict::Accepted))
+    }
 }
 
 /// The kind of a gateway, and of the targets that it serves.

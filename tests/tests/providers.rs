@@ -156,26 +156,32 @@ async fn a_payment_wakes_an_android_phone_and_then_an_iphone() -> TestResult {
     Ok(())
 }
 
-/// Google refuses the service account. That is an alarm, told once, and nobody else's trouble: Apple's phones ring as
-/// before. When the operator has mended it, the phone that waited is woken.
+/// Google refuses the service account. That is an alarm as soon as the server runs, told once, and nobody else's trouble: Apple's
+/// phones ring as before. When the operator has mended it, the phone that waited is woken.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_account_that_is_refused_stops_no_other_provider() -> TestResult {
-    let stage = Stage::new(Setup::lsps(1).with_providers()).await?;
-    let providers = stage.providers()?;
+    let mut stage = Stage::new(Setup::lsps(1).with_providers()).await?;
     let refused = Answer::new(400, r#"{"error":"invalid_grant"}"#);
-    providers.fcm.oauth().always(Behaviour::Answer(refused));
-    let (invoice, _) = stage.invoice(AMOUNT_MSAT, &[]).await?;
-    let paying = stage.payer.wallet().start(&["pay", &invoice, "--ordinary"])?;
-    let lsp = stage.payers_lsp();
+    stage.providers()?.fcm.oauth().always(Behaviour::Answer(refused));
+    stage.payers_lsp_mut().stop().await?;
+    stage.payers_lsp_mut().start().await?;
+    let (lsp, providers) = (stage.payers_lsp(), stage.providers()?);
     let alarm = "a push provider refuses this server's configuration";
     wait_until("the alarm", PAYMENT_TIMEOUT, async || {
-        let log = lsp.log();
-        Ok::<_, Failure>(if log.contains(alarm) { Seen::Done(()) } else { Seen::NotYet(lsp.log_tail(3)) })
+        let alarms = lsp.info().await?.alarms;
+        let is_it = |words: &String| words.starts_with("fcm refuses") && words.contains("invalid_grant");
+        Ok::<_, Failure>(if alarms.iter().any(is_it) {
+            Seen::Done(())
+        } else {
+            Seen::NotYet(format!("{alarms:?}"))
+        })
     })
     .await?;
+    let (invoice, _) = stage.invoice(AMOUNT_MSAT, &[]).await?;
+    let paying = stage.payer.wallet().start(&["pay", &invoice, "--ordinary"])?;
     // The payee is opened by hand, and takes the payment; the payer is gone by then.
-    paying.kill().await;
     let silent = tried(lsp, &stage.payee, "payment_incoming").await?;
+    paying.kill().await;
     let push = &silent.pushes[0];
     let verdict = (push.platform.as_deref(), push.verdict.as_deref(), push.connected_after_seconds);
     assert_eq!(verdict, (Some("fcm"), Some("configuration"), None), "{silent:#?}");

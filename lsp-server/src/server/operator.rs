@@ -94,7 +94,13 @@ impl Server {
             .summary()
             .map(|found| format!("damaged rows are set aside ({found}); `lsp-server doctor` names them"));
         let left_out = self.left_out.iter().map(|mistake| format!("a push provider is left out: {mistake}"));
-        chain.into_iter().chain(damaged).chain(self.payments.alarms()).chain(left_out).collect()
+        chain
+            .into_iter()
+            .chain(damaged)
+            .chain(self.payments.alarms())
+            .chain(left_out)
+            .chain(self.waker.alarms())
+            .collect()
     }
 
     /// Unblocks as if the payee had.

@@ -153,7 +153,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Which configurations a provider refuses now. Each is an alarm once, and not for every push.
+/// Which configurations a provider refuses now. Each is logged once, and not for every push.
 #[derive(Default)]
 pub(super) struct Alarms {
     raised: Mutex<Vec<Alarm>>,
@@ -196,6 +196,15 @@ impl Alarms {
             _ => false,
         }
     }
+
+    /// Those that are refused now, in words.
+    pub(super) fn raised(&self) -> Vec<String> {
+        let words = |Alarm { kind, topic, why }: &Alarm| {
+            let app = topic.as_ref().map_or_else(String::new, |topic| format!(" for {topic}"));
+            format!("{kind} refuses this server's configuration{app}: {why}")
+        };
+        lock(&self.raised).iter().map(words).collect()
+    }
 }
 
 #[cfg(test)]
@@ -209,6 +218,7 @@ mod tests {
         assert!(alarms.note(GatewayKind::Apns, Some("com.a"), &refused("no")));
         assert!(!alarms.note(GatewayKind::Apns, Some("com.a"), &refused("no")));
         assert!(alarms.note(GatewayKind::Apns, Some("com.b"), &refused("no")), "another app");
+        assert_eq!(alarms.raised()[1], "apns refuses this server's configuration for com.b: no");
         assert!(alarms.note(GatewayKind::Apns, Some("com.a"), &refused("something else")));
         assert!(!alarms.note(GatewayKind::Apns, Some("com.b"), &Verdict::RetryAfter(None, "later".into())));
         assert!(!alarms.note(GatewayKind::Apns, Some("com.b"), &refused("no")), "a retry mends nothing");

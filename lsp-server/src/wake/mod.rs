@@ -216,6 +216,19 @@ impl Waker {
         self.lanes.nearly_full()
     }
 
+    /// Asks each provider that can be asked without a push whether it takes our credentials: a refusal is an alarm before the first
+    /// phone has to be woken.
+    pub async fn try_credentials(&self) {
+        for gateway in &self.gateways {
+            self.alarms.note(gateway.kind(), None, &gateway.try_credentials().await);
+        }
+    }
+
+    /// What providers refuse now, in words.
+    pub fn alarms(&self) -> Vec<String> {
+        self.alarms.raised()
+    }
+
     /// One push to a target that is no device, in bounded time; a configuration that its provider refuses is an alarm.
     pub(crate) async fn push_target(&self, target: &PushTarget, push: &Push) -> Verdict {
         let verdict = self.send(target, push).await;

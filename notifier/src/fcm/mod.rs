@@ -116,6 +116,10 @@ impl PushGateway for FcmGateway {
     fn push<'a>(&'a self, device: &'a PushTarget, push: &'a Push) -> BoxFuture<'a, Verdict> {
         self.post(device, push).boxed()
     }
+
+    fn try_credentials(&self) -> BoxFuture<'_, Verdict> {
+        self.try_account().boxed()
+    }
 }
 
 fn check_token(token: &str) -> Result<(), TargetError> {
