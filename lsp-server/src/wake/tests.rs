@@ -165,6 +165,14 @@ async fn a_phone_that_comes_ends_what_it_need_not_be_woken_for(scratch: Scratch)
     assert_eq!(stage.dispatch().await, 3, "a new reason is a new wake");
     let pushes = stage.receiver.pushes();
     assert_ne!(pushes[0]["id"], pushes[2]["id"]);
+    assert_eq!(stage.acknowledge().await, Some(0));
+
+    stage.receiver.answers(StatusCode::GONE, None);
+    stage.open(stage.wake(WakeReason::PaymentIncoming, 2, HOUR)).await;
+    assert_eq!(stage.dispatch().await, 4);
+    assert_eq!(stage.acknowledge().await, None, "it came by itself");
+    let unanswered = "SELECT COUNT(*) AS n FROM wake_attempt WHERE connected_after_seconds IS NULL";
+    assert_eq!(stage.rows(unanswered).await, 1);
 }
 
 async fn a_settlement_is_over_only_when_it_is_ended(scratch: Scratch) {

@@ -155,7 +155,8 @@ const REST_SECONDS: u64 = 60;
 /// pause for a minute, and begin anew then, unless somebody [`end`]s them meanwhile: a phone that comes and goes again
 /// at once has settled nothing.
 ///
-/// Answers how many seconds ago the latest push of these wakes was sent, if there was one.
+/// Answers how many seconds ago the latest push of these wakes was sent, if there was one. A push that its provider refused
+/// brought nobody: it is not counted, and the ledger goes on saying why the phone did not ring.
 ///
 /// # Errors
 /// When the database fails.
@@ -168,14 +169,14 @@ pub async fn acknowledge(
     let latest = tx
         .fetch_one(
             "SELECT MAX(sent_at) AS sent_at FROM wake_attempt WHERE connected_after_seconds IS NULL AND sent_at >= 0 \
-             AND wake IN (SELECT id FROM wake WHERE node_id = $1 AND state = 'open')",
+             AND (verdict IS NULL OR verdict IN ('accepted', 'retry')) AND wake IN (SELECT id FROM wake WHERE node_id = $1 AND state = 'open')",
             &values![node_id],
         )
         .await?
         .opt_u64("sent_at")?;
     tx.execute(
         "UPDATE wake_attempt SET connected_after_seconds = CASE WHEN sent_at < $2 THEN $2 - sent_at ELSE 0 END \
-         WHERE connected_after_seconds IS NULL \
+         WHERE connected_after_seconds IS NULL AND (verdict IS NULL OR verdict IN ('accepted', 'retry')) \
          AND wake IN (SELECT id FROM wake WHERE node_id = $1 AND state = 'open')",
         &[node_id.into(), now_unix.try_into()?],
     )
