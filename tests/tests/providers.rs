@@ -9,7 +9,7 @@ use tests::fakes::server::{Answer, Behaviour};
 use tests::lsp::Lsp;
 use tests::metrics::Metrics;
 use tests::phone::Phone;
-use tests::stage::{PAYMENT_TIMEOUT, Setup, Stage};
+use tests::stage::{FCM_TOKEN, PAYMENT_TIMEOUT, Setup, Stage};
 use tests::wait::{SOON, Seen, wait_until};
 
 const AMOUNT_MSAT: u64 = 300_000_000;
@@ -236,6 +236,57 @@ async fn a_key_file_that_cannot_be_used_stops_no_other_provider() -> TestResult 
     for text in [stage.payers_lsp().log(), alarm.clone()] {
         assert!(!text.contains("hunter2"), "what the file holds is told");
     }
+    stage.finish().await?;
+    Ok(())
+}
+
+/// The payee took its app from its phone, so that its token is dead: the ledger says so, and it is forgotten. When the payee
+/// has the app again and it registers, its phone rings.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_that_is_gone_is_why_a_phone_does_not_ring_until_it_is_back() -> TestResult {
+    let stage = Stage::new(Setup::lsps(1).with_providers()).await?;
+    let (lsp, providers) = (stage.payees_lsp(), stage.providers()?);
+    let before = stage.balances().await?;
+    providers.fcm.remove_device(FCM_TOKEN);
+    stage.payer.leave_coverage();
+    let (invoice, _) = stage.invoice(AMOUNT_MSAT, &[]).await?;
+    stage.pay(&invoice, &[]).await?;
+    let silent = tried(lsp, &stage.payee, "onion_message").await?;
+    assert_eq!(silent.pushes.len(), 1, "{silent:#?}");
+    let push = &silent.pushes[0];
+    let verdict = (push.platform.as_deref(), push.verdict.as_deref(), push.connected_after_seconds);
+    assert_eq!(verdict, (Some("fcm"), Some("token_dead"), None), "{silent:#?}");
+    assert!(push.why.as_deref().is_some_and(|why| why.contains("UNREGISTERED")), "{silent:#?}");
+    for words in ["the device is gone", "the phone must register again", "UNREGISTERED"] {
+        assert!(silent.explanation.contains(words), "{words:?} is not in {:?}", silent.explanation);
+    }
+    let forgotten = lsp.devices().await?;
+    assert!(forgotten.iter().all(|device| device.platform != "fcm"), "{forgotten:?}");
+    let metrics = lsp.metrics().await?;
+    let count = |name: &str, labels: &[(&str, &str)]| metrics.sum(&format!("lightning_rod_{name}"), labels);
+    assert_eq!(count("dead_devices_total", &[("platform", "fcm")]), 1.0);
+    assert_eq!(count("pushes_total", &[("platform", "fcm"), ("verdict", "token_dead")]), 1.0);
+
+    let token = FCM_TOKEN.replace("payee", "again");
+    providers.fcm.add_phone(&token, stage.payee.receiver());
+    let registered =
+        stage.payee.ask(&["register", "--platform", "fcm", "--token", &token, "--sealed"]).await?;
+    let device_id = registered["device_id"].as_str().unwrap_or_default();
+    assert_ne!(device_id, push.device_id);
+    // It went online to register, and may have had the message then: a push that is owed to nothing else.
+    assert_eq!(stage.payee.ask(&["devices", "test", device_id]).await?["verdict"], "accepted");
+    stage.payee.wait_for_push(1, PAYMENT_TIMEOUT).await?;
+    stage.payer.enter_coverage();
+    assert_eq!(stage.settled_balances().await?.payee_msat, before.payee_msat + AMOUNT_MSAT);
+    let wakes = wakes_of(lsp, &stage.payee).await?;
+    let mut rang =
+        wakes.iter().flat_map(|wake| &wake.pushes).filter(|push| push.connected_after_seconds.is_some());
+    assert!(rang.all(|push| push.verdict.as_deref() == Some("accepted")), "{wakes:#?}");
+    // That the phone came is no answer to why it did not ring.
+    let wake = wakes.iter().find(|wake| wake.wake_id == silent.wake_id);
+    let wake = wake.unwrap_or_else(|| panic!("the wake is gone: {wakes:#?}"));
+    assert_eq!(&wake.pushes[0], push);
+    assert!(wake.explanation.contains("the device is gone"), "{wake:#?}");
     stage.finish().await?;
     Ok(())
 }

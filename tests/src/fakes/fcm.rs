@@ -148,6 +148,11 @@ impl Fcm {
         self.inner.devices.add(token, Some(Box::new(phone)));
     }
 
+    /// The app is gone from the device with this token.
+    pub fn remove_device(&self, token: &str) {
+        self.inner.devices.remove(token);
+    }
+
     /// All that it took.
     pub fn taken(&self) -> Vec<Taken> {
         self.inner.devices.taken()

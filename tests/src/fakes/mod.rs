@@ -50,6 +50,10 @@ impl Devices {
         lock(&self.phones).insert(token.to_owned(), phone);
     }
 
+    fn remove(&self, token: &str) {
+        lock(&self.phones).remove(token);
+    }
+
     fn knows(&self, token: &str) -> bool {
         lock(&self.phones).contains_key(token)
     }

@@ -14,7 +14,7 @@ const BUNDLE_ID: &str = "com.example.wallet";
 /// As the payer's iPhone got it from Apple.
 const APNS_TOKEN: &str = "5f0e1d2c3b4a59687786958473625140ff0e1d2c3b4a5968778695a4b3c2d1e0";
 /// As the payee's phone got it from Google.
-const FCM_TOKEN: &str =
+pub const FCM_TOKEN: &str =
     "dE9tYXRvLXBhc3RlLW5v:APA91bGx-payee_0123456789-abcdefghijklmnopqrstuvwxyz_ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
 /// Apple's and Google's push services, running in this process.
