@@ -145,11 +145,11 @@ pub async fn keep(tx: &mut Tx, new: &NewMessage, limits: &MailboxLimits) -> Resu
             message_bytes.try_into()?,
             new.received_at.try_into()?,
             expires_at,
-            counts_for.into(),
+            counts_for.clone().into(),
         ],
     )
     .await?;
-    sums::add(tx, message_bytes).await?;
+    sums::add(tx, counts_for, message_bytes).await?;
     Ok(Kept::New)
 }
 

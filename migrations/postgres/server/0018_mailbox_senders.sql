@@ -1,6 +1,6 @@
--- What waits from one sender, for whomever: the bound on it must not cost a look at all of it. The database itself keeps the sums,
--- whatever changes the rows. A row is a sender for whom a message counts: a peer's node id, or the one byte 0 for all peers without a
--- channel together.
+-- What waits from one sender, for whomever: the bound on it must not cost a look at all of it. Whoever keeps a message adds it; the
+-- database itself takes it off, whatever removes the row. A row is a sender for whom a message counts: a peer's node id, or the one
+-- byte 0 for all peers without a channel together.
 CREATE TABLE mailbox_sender (
     counts_for BYTEA PRIMARY KEY,
     messages   BIGINT NOT NULL,
@@ -12,17 +12,6 @@ ALTER TABLE mailbox_message ADD COLUMN counts_for BYTEA;
 
 -- As in the sum of all that waits, a length that no version wrote counts nothing. A sum that would be less than nothing is -1: it cannot
 -- be read, and is counted anew.
-CREATE FUNCTION mailbox_message_added() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-INSERT INTO mailbox_sender (counts_for, messages, bytes)
-VALUES (NEW.counts_for, 1, CASE WHEN NEW.message_bytes BETWEEN 0 AND 65535 THEN NEW.message_bytes ELSE 0 END)
-ON CONFLICT (counts_for) DO UPDATE SET messages = mailbox_sender.messages + 1, bytes = mailbox_sender.bytes + excluded.bytes;
-RETURN NULL;
-END
-$$;
-CREATE TRIGGER mailbox_message_added AFTER INSERT ON mailbox_message FOR EACH ROW WHEN (NEW.counts_for IS NOT NULL)
-EXECUTE FUNCTION mailbox_message_added();
-
 CREATE FUNCTION mailbox_message_removed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
 UPDATE mailbox_sender SET messages = messages - 1,
