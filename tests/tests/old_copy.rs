@@ -1,11 +1,12 @@
 //! An LSP whose database was put back to an earlier state, with a peer that knows better.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use tests::attempt::Program;
 use tests::failure::{Failure, TestResult};
-use tests::stage::{Setup, Stage};
+use tests::stage::{PAYMENT_TIMEOUT, Setup, Stage};
 
 const AMOUNT_MSAT: u64 = 100_000_000;
 
@@ -56,5 +57,53 @@ async fn an_old_copy_does_not_run() -> TestResult {
     let doctor = program.attempt(&["doctor"]).await?;
     assert_eq!(doctor.code, Some(1), "{doctor:?}");
     assert!(doctor.stdout.contains("PROVED"), "{doctor:?}");
+    Ok(())
+}
+
+/// The machine of the payer's LSP is lost while a payment is held. Another one gets what storage that is replicated synchronously still
+/// has: the newest database, without its witness. It runs only once the operator has said that it is the newest, and then nothing is lost.
+#[tokio::test]
+async fn the_newest_state_goes_on_where_it_was_once_it_is_accepted() -> TestResult {
+    let mut stage = Stage::new(Setup::lsps(2)).await?;
+    let before = stage.balances().await?;
+    stage.payee.leave_coverage();
+    let (invoice, _) = stage.invoice(AMOUNT_MSAT, &[]).await?;
+    stage.pay(&invoice, &[]).await?;
+    stage.payers_lsp_mut().kill().await;
+
+    let data_dir = stage.payers_lsp().data_dir().to_owned();
+    let lost = data_dir.with_extension("lost");
+    let failure = |source| Failure::File { path: data_dir.clone(), source };
+    fs::rename(&data_dir, &lost).map_err(failure)?;
+    fs::create_dir(&data_dir).map_err(failure)?;
+    fs::set_permissions(&data_dir, fs::Permissions::from_mode(0o700)).map_err(failure)?;
+    for name in ["config.toml", "seed", "push-token.key", "lsp.sqlite", "lsp.sqlite-wal"] {
+        copy(&lost.join(name), &data_dir.join(name))?;
+    }
+    let listen = stage.payers_lsp().listen().to_string();
+    let program = Program::lsp_server(&data_dir).variable("LSP__LIGHTNING__LISTEN", listen);
+    let refused = program.attempt(&["run"]).await?;
+    assert_eq!(refused.code, STALE, "{refused:?}");
+    assert!(refused.error().contains("accept-database"), "{refused:?}");
+    let (_, generation) = refused.error().split_once("it is at generation ").unwrap_or_default();
+    let generation: u64 =
+        generation.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default().parse()?;
+    for wrong in [generation - 1, generation + 1] {
+        let refused = program.attempt(&["accept-database", "--generation", &wrong.to_string()]).await?;
+        assert_ne!(refused.code, Some(0), "{refused:?}");
+        assert_eq!(program.attempt(&["run"]).await?.code, STALE, "nothing was changed");
+    }
+    let accepted = program.attempt(&["accept-database", "--generation", &generation.to_string()]).await?;
+    assert_eq!(accepted.code, Some(0), "{accepted:?}");
+
+    stage.payers_lsp_mut().start().await?;
+    assert_eq!(stage.payers_lsp().holds().await?.len(), 1);
+    stage.payee.enter_coverage();
+    stage.payee.wait_for_step("paid", PAYMENT_TIMEOUT).await?;
+    stage.payer.wait_for_step("settled", PAYMENT_TIMEOUT).await?;
+    let after = stage.settled_balances().await?;
+    assert_eq!(after.payee_msat, before.payee_msat + AMOUNT_MSAT);
+    assert_eq!(after.total_msat(), before.total_msat());
+    stage.finish().await?;
     Ok(())
 }
