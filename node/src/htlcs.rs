@@ -124,6 +124,14 @@ impl Node {
         channels.iter().flat_map(pending_inbound).collect()
     }
 
+    /// Whether an open channel of ours has this HTLC. One whose channel has closed since is on none.
+    pub fn has_inbound_htlc(&self, id: InterceptId) -> bool {
+        self.channel_manager
+            .list_channels()
+            .iter()
+            .any(|details| pending_inbound(details).any(|htlc| htlc.intercept_id == id))
+    }
+
     /// Unresolved HTLCs on private channels, and the hashes of those that we offer.
     pub fn unresolved_htlcs(&self) -> UnresolvedHtlcs {
         let mut unresolved = UnresolvedHtlcs::default();

@@ -73,9 +73,26 @@ impl Payments {
             None if self.is_of_a_forgotten_hold(&htlc, &rows) => {
                 self.leave_alone(&htlc, "its payer's hold was granted, and is not in the database any more");
             }
+            None if self.is_off_its_channel(&htlc, &rows) => self.fail(&htlc),
             None => self.let_go(htlc),
         }
         Ok(())
+    }
+
+    /// Its channel has closed since LDK told of it, and somebody has a hold on its payment hash: nobody can say whether it was the
+    /// payer's.
+    fn is_off_its_channel(&self, htlc: &InterceptedHtlc, candidates: &[HoldRow]) -> bool {
+        candidates.iter().any(|row| row.hold.outcome().is_none())
+            && !self.node.has_inbound_htlc(htlc.intercept_id)
+    }
+
+    fn fail(&self, htlc: &InterceptedHtlc) {
+        let (intercept_id, payment_hash) = (htlc.intercept_id, htlc.payment_hash);
+        tracing::warn!(%intercept_id, %payment_hash, "an HTLC that may be under a hold is not forwarded: its channel is closed");
+        if let Err(error) = self.node.fail_intercepted(intercept_id) {
+            tracing::debug!(%intercept_id, %error, "LDK had failed it");
+        }
+        self.node.flush_forwards();
     }
 
     /// Nobody forwards an HTLC that may be under a hold which cannot be read: it is failed back, at the latest by LDK.

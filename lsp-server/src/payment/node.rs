@@ -31,6 +31,11 @@ pub trait PaymentNode: Send + Sync + 'static {
     /// Unresolved HTLCs that `peer` offers us.
     fn pending_inbound_htlcs(&self, peer: PublicKey) -> Vec<PendingInboundHtlc>;
 
+    /// Whether an open channel has this HTLC; by default it has.
+    fn has_inbound_htlc(&self, _: InterceptId) -> bool {
+        true
+    }
+
     /// Unresolved HTLCs on private channels, and the hashes of those that we offer. By default none: what nobody lists is never
     /// found to be without a row.
     fn unresolved_htlcs(&self) -> UnresolvedHtlcs {
@@ -110,6 +115,10 @@ impl PaymentNode for Node {
 
     fn pending_inbound_htlcs(&self, peer: PublicKey) -> Vec<PendingInboundHtlc> {
         Self::pending_inbound_htlcs(self, peer)
+    }
+
+    fn has_inbound_htlc(&self, id: InterceptId) -> bool {
+        Self::has_inbound_htlc(self, id)
     }
 
     fn unresolved_htlcs(&self) -> UnresolvedHtlcs {

@@ -166,6 +166,13 @@ impl PaymentNode for ModelNode {
         self.look(|state| state.pending(peer).map(|(htlc, at)| state.listed(htlc, at)).collect())
     }
 
+    fn has_inbound_htlc(&self, id: InterceptId) -> bool {
+        self.look(|state| {
+            let is_it = |(htlc, at)| state.listed(htlc, at).intercept_id == id;
+            state.peers.keys().any(|peer| state.pending(*peer).any(is_it))
+        })
+    }
+
     fn unresolved_htlcs(&self) -> UnresolvedHtlcs {
         self.look(|state| {
             let of_peer = |peer: &PublicKey| {
