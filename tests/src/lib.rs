@@ -7,6 +7,8 @@
 pub mod attempt;
 pub mod bitcoind;
 #[cfg(feature = "puppet")]
+pub mod books;
+#[cfg(feature = "puppet")]
 pub mod crash;
 pub mod doom;
 pub mod failure;
