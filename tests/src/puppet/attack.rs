@@ -85,13 +85,22 @@ impl Puppet {
     ///
     /// When the LSP does not answer.
     pub async fn register(&self, lsp: &Lsp, url: &str) -> Result<StatusCode, Failure> {
+        self.register_device(lsp, DeviceTarget::new("webhook", url)).await
+    }
+
+    /// As [`Self::register`], for a device of any platform.
+    ///
+    /// # Errors
+    ///
+    /// When the LSP does not answer.
+    pub async fn register_device(&self, lsp: &Lsp, target: DeviceTarget) -> Result<StatusCode, Failure> {
         let failure = |source| Failure::RpcTransport { method: "the public API".to_owned(), source };
         let client = crate::http::client(SOON)?;
         let node_id = self.node_id();
         let challenge = client.post(format!("{}/v1/challenge", lsp.api_url()));
         let challenge = challenge.json(&ChallengeRequest { node_id }).send().await.map_err(failure)?;
         let ChallengeResponse { challenge, .. } = challenge.json().await.map_err(failure)?;
-        let mut request = RegisterDeviceRequest::new(node_id, challenge, DeviceTarget::new("webhook", url));
+        let mut request = RegisterDeviceRequest::new(node_id, challenge, target);
         request.signature = self.node.sign(&request.text(&self.lsp)).map_err(|error| wrong(&error))?;
         let answer = client.post(format!("{}/v1/devices", lsp.api_url())).json(&request).send().await;
         Ok(answer.map_err(failure)?.status())

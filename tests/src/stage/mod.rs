@@ -20,7 +20,7 @@ mod providers;
 
 pub use balances::Balances;
 pub use keep::Kept;
-pub use providers::{FCM_TOKEN, Providers};
+pub use providers::{APNS_TOKEN, FCM_TOKEN, Providers};
 
 /// How long a payment, or a wake, may take on a machine that may be busy.
 pub const PAYMENT_TIMEOUT: Duration = Duration::from_secs(90);

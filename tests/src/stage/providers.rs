@@ -12,7 +12,7 @@ use crate::phone::Phone;
 /// The wallet's bundle id.
 const BUNDLE_ID: &str = "com.example.wallet";
 /// As the payer's iPhone got it from Apple.
-const APNS_TOKEN: &str = "5f0e1d2c3b4a59687786958473625140ff0e1d2c3b4a5968778695a4b3c2d1e0";
+pub const APNS_TOKEN: &str = "5f0e1d2c3b4a59687786958473625140ff0e1d2c3b4a5968778695a4b3c2d1e0";
 /// As the payee's phone got it from Google.
 pub const FCM_TOKEN: &str =
     "dE9tYXRvLXBhc3RlLW5v:APA91bGx-payee_0123456789-abcdefghijklmnopqrstuvwxyz_ABCDEFGHIJKLMNOPQRSTUVWXYZ";
@@ -27,7 +27,12 @@ pub struct Providers {
 }
 
 impl Providers {
-    pub(super) async fn start(folder: &Path) -> Result<Self, Failure> {
+    /// Starts both, with their keys in `folder`, which has to outlive the LSPs that are told of them.
+    ///
+    /// # Errors
+    ///
+    /// When one does not come up.
+    pub async fn start(folder: &Path) -> Result<Self, Failure> {
         let (authority, key) = (Authority::new()?, DeveloperKey::new()?);
         let apns = Apns::start(&authority, &key, &[BUNDLE_ID], system_clock()).await?;
         let fcm = Fcm::start(&authority, system_clock()).await?;
@@ -52,7 +57,7 @@ impl Providers {
     }
 
     /// What the LSPs are told.
-    pub(super) fn settings(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub fn settings(&self) -> impl Iterator<Item = (&str, &str)> {
         self.settings.iter().map(|(key, value)| (*key, value.as_str()))
     }
 
