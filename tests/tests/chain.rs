@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tests::bitcoind::Bitcoind;
+use tests::bitcoind::{Bitcoind, FIRST_BLOCKS};
 use tests::failure::TestResult;
 use tests::folder::Folder;
 
@@ -11,7 +11,7 @@ use tests::folder::Folder;
 async fn a_chain_starts_mines_pays_and_stops() -> TestResult {
     let folder = Folder::new()?;
     let bitcoind = Bitcoind::start(folder.path(), &mut |text| eprintln!("{text}")).await?;
-    assert_eq!(bitcoind.height().await?, 101);
+    assert_eq!(bitcoind.height().await?, FIRST_BLOCKS);
 
     let address = bitcoind.new_address().await?;
     bitcoind.send(&address, 123_456_789).await?;
