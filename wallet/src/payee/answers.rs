@@ -162,3 +162,67 @@ impl Core {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bitcoin::secp256k1::{Secp256k1, SecretKey};
+    use protocol::ids::Pid;
+    use protocol::path::payee_unblock_path;
+
+    use super::*;
+
+    const HASH: PaymentHash = PaymentHash([7; 32]);
+    const DEADLINE: BlockHeight = BlockHeight(250);
+
+    fn saying_yes(payer: u8, deadline: BlockHeight, answers: &Answers) -> Key {
+        let key = |byte| SecretKey::from_slice(&[byte; 32]).unwrap();
+        let node = |byte| key(byte).public_key(&Secp256k1::new());
+        let pid = Pid([payer; 32]);
+        let path = payee_unblock_path(&key(1), None, node(2), node(payer), pid).unwrap();
+        answers.insert(HASH, pid.hash(), deadline, ReplyTo::along(&path).unwrap(), Duration::ZERO);
+        (HASH, pid.hash())
+    }
+
+    /// Whose deadline has passed at this height, and who is answered.
+    fn look(answers: &Answers, height: u32) -> (Vec<Key>, Vec<Key>) {
+        let (expired, due) = answers.due(BlockHeight(height));
+        (expired, due.into_iter().map(|(key, _)| key).collect())
+    }
+
+    #[test]
+    fn a_yes_is_repeated_up_to_the_block_before_the_deadline_and_not_at_it() {
+        let answers = Answers::default();
+        let key = saying_yes(3, DEADLINE, &answers);
+        assert_eq!(look(&answers, 249), (vec![], vec![key]), "below it");
+        assert!(answers.was_sent(key.0, key.1));
+        assert!(answers.awaits_payment(Duration::from_secs(60)));
+
+        assert_eq!(look(&answers, 250), (vec![key], vec![]), "at it");
+        assert_eq!(look(&answers, 250), (vec![], vec![]), "that is said once");
+        assert_eq!(
+            look(&answers, 249),
+            (vec![], vec![]),
+            "a block that is taken back does not bring it back"
+        );
+        assert!(!answers.awaits_payment(Duration::from_secs(60)), "the phone need not stay awake for it");
+        assert!(!answers.was_sent(key.0, key.1), "what was on its way meanwhile begins nothing anew");
+    }
+
+    #[test]
+    fn a_phone_that_comes_after_the_deadline_says_nothing() {
+        for height in [250, 251, u32::MAX] {
+            let answers = Answers::default();
+            let key = saying_yes(3, DEADLINE, &answers);
+            assert_eq!(look(&answers, height), (vec![key], vec![]), "{height}");
+        }
+    }
+
+    #[test]
+    fn each_payer_of_an_invoice_has_its_own_deadline() {
+        let answers = Answers::default();
+        let early = saying_yes(3, DEADLINE, &answers);
+        let late = saying_yes(4, DEADLINE.plus(1), &answers);
+        assert_eq!(look(&answers, 250), (vec![early], vec![late]));
+        assert_eq!(look(&answers, 251), (vec![late], vec![]));
+    }
+}
