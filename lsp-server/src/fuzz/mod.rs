@@ -1,8 +1,10 @@
-//! What `fuzz/` runs: configs, and stored rows that no version of the program wrote.
+//! What `fuzz/` runs: configs, notifications that are asked for, and stored rows that no version of the program wrote.
 #![allow(clippy::unwrap_used, reason = "a panic here is a finding")]
 
+mod notifications;
 mod rows;
 
+pub use notifications::notify_request;
 pub use rows::server_rows;
 
 use std::path::Path;
@@ -55,6 +57,7 @@ mod replay;
 #[cfg(test)]
 #[test]
 fn the_corpus_finds_nothing() {
+    replay::corpus("notify_request", notify_request);
     replay::corpus("server_config", server_config);
     replay::corpus("server_rows", server_rows);
 }

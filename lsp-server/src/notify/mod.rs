@@ -10,7 +10,7 @@ pub mod confirmation;
 mod error;
 mod rate;
 mod replies;
-mod template;
+pub(crate) mod template;
 #[cfg(test)]
 mod tests;
 

@@ -139,7 +139,7 @@ const TEMPLATES: [Template; 8] = [
 ///
 /// # Errors
 /// See [`TemplateError`].
-pub(super) fn read(body: &Value, app_data: Option<String>) -> Result<(Notification, u64), TemplateError> {
+pub(crate) fn read(body: &Value, app_data: Option<String>) -> Result<(Notification, u64), TemplateError> {
     let template = template_of(body).ok_or(TemplateError::Unknown)?;
     let mut payload = Map::new();
     for (field, told, kind) in template.fields {
@@ -175,13 +175,13 @@ fn template_of(body: &Value) -> Option<&'static Template> {
 }
 
 /// Whether the caller asks for the phone's answer and names no other place for it: it waits for it here.
-pub(super) fn waits_for_reply(body: &Value) -> bool {
+pub(crate) fn waits_for_reply(body: &Value) -> bool {
     let is_request = template_of(body).is_some_and(|template| template.event == Some(ANSWERED_EVENT));
     is_request && body["data"].is_object() && value_of(&body["data"], REPLY_FIELD).is_none()
 }
 
 /// As the caller said it, with the place where the phone's answer is waited for.
-pub(super) fn with_reply_url(body: &Value, reply_url: String) -> Value {
+pub(crate) fn with_reply_url(body: &Value, reply_url: String) -> Value {
     let mut body = body.clone();
     if let Some(data) = body.get_mut("data").and_then(Value::as_object_mut) {
         data.insert(REPLY_FIELD.to_owned(), reply_url.into());

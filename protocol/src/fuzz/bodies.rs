@@ -5,9 +5,12 @@ use serde::de::DeserializeOwned;
 
 use crate::api::Problem;
 use crate::api::admin::{
-    ChannelView, CloseChannelRequest, ConnectRequest, DeviceView, HoldDetail, HoldSummary, ListHoldsQuery,
-    MailboxView, NewAddress, NodeInfo, OpenChannelRequest, OpenChannelResponse, ReleaseHoldRequest, WakeView,
+    ChannelView, CloseChannelRequest, ConnectRequest, DeviceView, HoldDetail, HoldSummary, HoldsCheck,
+    ListHoldsQuery, MailboxView, NewAddress, NodeInfo, NotificationView, OpenChannelRequest,
+    OpenChannelResponse, ReleaseHoldRequest, WakeView,
 };
+use crate::api::ledger::WakeRecord;
+use crate::api::owner::{OwnDevices, RefreshDeviceRequest, TestPushResponse};
 use crate::api::public::{
     ChallengeRequest, ChallengeResponse, HealthResponse, LspInfo, RegisterDeviceRequest,
     RegisterDeviceResponse,
@@ -21,6 +24,10 @@ pub fn api_bodies(data: &[u8]) {
     read_back::<LspInfo>(data);
     read_back::<RegisterDeviceRequest>(data);
     read_back::<RegisterDeviceResponse>(data);
+    read_back::<OwnDevices>(data);
+    read_back::<RefreshDeviceRequest>(data);
+    read_back::<TestPushResponse>(data);
+    read_back::<WakeRecord>(data);
     read_back::<Problem>(data);
 
     read_back::<ChannelView>(data);
@@ -29,10 +36,12 @@ pub fn api_bodies(data: &[u8]) {
     read_back::<DeviceView>(data);
     read_back::<HoldDetail>(data);
     read_back::<HoldSummary>(data);
+    read_back::<HoldsCheck>(data);
     read_back::<ListHoldsQuery>(data);
     read_back::<MailboxView>(data);
     read_back::<NewAddress>(data);
     read_back::<NodeInfo>(data);
+    read_back::<NotificationView>(data);
     read_back::<OpenChannelRequest>(data);
     read_back::<OpenChannelResponse>(data);
     read_back::<ReleaseHoldRequest>(data);

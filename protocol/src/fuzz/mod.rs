@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic here is a finding")]
 #![allow(missing_docs, reason = "named by what they read")]
 
+mod authorizations;
 mod bodies;
 mod bytes;
 mod holds;
@@ -12,6 +13,7 @@ mod onions;
 mod paths;
 mod pushes;
 
+pub use authorizations::authorization;
 pub use bodies::api_bodies;
 pub use holds::{hold_strays, hold_world};
 pub use messages::messages;
@@ -27,6 +29,7 @@ mod replay;
 #[test]
 fn the_corpus_finds_nothing() {
     replay::corpus("api_bodies", api_bodies);
+    replay::corpus("authorization", authorization);
     replay::corpus("hold_strays", hold_strays);
     replay::corpus("hold_world", hold_world);
     replay::corpus("hop_fields", hop_fields);
