@@ -1,5 +1,6 @@
 //! The tokens that say who pushes: a JWT, good for an hour, that Apple wants to see renewed not more often than every
-//! twenty minutes.
+//! twenty minutes. Their times are those of the clock's half hours, and not of the first push: a server that starts again, once or ten
+//! times, goes on with the same, as do several servers with one key.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,8 +10,8 @@ use serde_json::json;
 use super::ApnsKey;
 use crate::jwt::SigningKeyError;
 
-/// The age at which a token is made anew, in seconds: between Apple's twenty minutes and its hour.
-const RENEWED_AFTER_SECONDS: u64 = 40 * 60;
+/// The age at which a token is made anew, in seconds: between Apple's twenty minutes and its hour. Tokens are issued at multiples of it.
+const RENEWED_AFTER_SECONDS: u64 = 30 * 60;
 
 /// Apple answers `TooManyProviderTokenUpdates` to a token that follows another one within this time, in seconds.
 const FRESH_SECONDS: u64 = 20 * 60;
@@ -44,12 +45,19 @@ impl ProviderToken {
 /// The tokens of one key.
 pub(super) struct ProviderTokens {
     key: Arc<ApnsKey>,
-    current: Mutex<Option<ProviderToken>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    current: Option<ProviderToken>,
+    /// When the latest one was issued that Apple found too old.
+    too_old: Option<u64>,
 }
 
 impl ProviderTokens {
     pub(super) fn new(key: Arc<ApnsKey>) -> Self {
-        Self { key, current: Mutex::new(None) }
+        Self { key, state: Mutex::default() }
     }
 
     pub(super) fn is_of(&self, key: &ApnsKey) -> bool {
@@ -59,25 +67,28 @@ impl ProviderTokens {
     /// The token to use now.
     pub(super) fn current(&self, now_unix: u64) -> Result<ProviderToken, SigningKeyError> {
         // Held while one is made, which takes well below a millisecond: all use the same.
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(token) = current.as_ref().filter(|token| token.is_usable(now_unix)) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(token) = state.current.as_ref().filter(|token| token.is_usable(now_unix)) {
             return Ok(token.clone());
         }
-        let claims = json!({ "iss": self.key.team_id, "iat": now_unix });
+        let half_hour = now_unix - now_unix % RENEWED_AFTER_SECONDS;
+        let is_too_old = state.too_old.is_some_and(|refused| half_hour <= refused && refused < now_unix);
+        let issued_at = if is_too_old { now_unix } else { half_hour };
+        let claims = json!({ "iss": self.key.team_id, "iat": issued_at });
         let jwt = self.key.signing.sign(&self.key.key_id, &claims)?;
         let mut header =
             HeaderValue::try_from(format!("bearer {jwt}")).map_err(|_| SigningKeyError::Entropy)?;
         header.set_sensitive(true);
-        let token = ProviderToken { header, issued_at: now_unix };
-        *current = Some(token.clone());
+        let token = ProviderToken { header, issued_at };
+        state.current = Some(token.clone());
         Ok(token)
     }
 
     /// Apple says that this token is too old. One that was made since stays.
     pub(super) fn forget(&self, token: &ProviderToken) {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if current.as_ref().is_some_and(|current| current.issued_at == token.issued_at) {
-            *current = None;
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.current.as_ref().is_some_and(|current| current.issued_at == token.issued_at) {
+            *state = State { current: None, too_old: Some(token.issued_at) };
         }
     }
 }
@@ -108,11 +119,21 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_starts_again_has_a_token_of_the_same_time() {
+        let start = 1_790_000_000;
+        let mut issued: Vec<_> =
+            (0..240).map(|minute| tokens().current(start + minute * 60).unwrap().issued_at).collect();
+        issued.dedup();
+        assert!(issued.windows(2).all(|pair| pair[1] - pair[0] >= FRESH_SECONDS), "{issued:?}");
+        assert!(issued.len() > 3);
+    }
+
+    #[test]
     fn a_token_of_a_clock_that_was_set_back_is_made_anew() {
         let tokens = tokens();
-        assert_eq!(tokens.current(10_000).unwrap().issued_at, 10_000);
-        assert_eq!(tokens.current(9_990).unwrap().issued_at, 10_000);
-        assert_eq!(tokens.current(5_000).unwrap().issued_at, 5_000);
+        assert_eq!(tokens.current(10_800).unwrap().issued_at, 10_800);
+        assert_eq!(tokens.current(10_790).unwrap().issued_at, 10_800);
+        assert_eq!(tokens.current(5_000).unwrap().issued_at, 3_600);
     }
 
     #[test]
@@ -123,6 +144,7 @@ mod tests {
         tokens.forget(&old);
         assert_eq!(tokens.current(RENEWED_AFTER_SECONDS + 1).unwrap().issued_at, new.issued_at);
         tokens.forget(&new);
+        // One of the same time would be refused again.
         assert_eq!(tokens.current(RENEWED_AFTER_SECONDS + 1).unwrap().issued_at, RENEWED_AFTER_SECONDS + 1);
     }
 

@@ -212,7 +212,8 @@ async fn one_provider_token_serves_all_for_forty_minutes() {
 async fn an_expired_provider_token_is_made_anew() {
     let stage = Stage::new().await;
     assert_eq!(stage.push().await, Verdict::Accepted);
-    stage.clock.advance(25 * 60);
+    // Of the same half hour, and 23 minutes old.
+    stage.clock.advance(10 * 60);
     let verdict = stage.push_answered(403, r#"{"reason":"ExpiredProviderToken"}"#).await;
     assert_eq!(verdict.as_str(), "retry", "{verdict}");
     assert_eq!(stage.push().await, Verdict::Accepted);
@@ -224,6 +225,24 @@ async fn an_expired_provider_token_is_made_anew() {
     );
     let verdict = stage.push_answered(403, r#"{"reason":"ExpiredProviderToken"}"#).await;
     assert!(matches!(&verdict, Verdict::Configuration(why) if why.contains("clock")), "{verdict}");
+}
+
+/// The fake, as Apple, refuses a token that was issued within twenty minutes after another.
+#[tokio::test]
+async fn a_server_that_starts_again_and_again_goes_on_pushing() {
+    let stage = Stage::new().await;
+    assert_eq!(stage.push().await, Verdict::Accepted);
+    for _ in 0..20 {
+        stage.clock.advance(100);
+        let gateway = gateway(
+            &stage.clock,
+            client(&stage.authority),
+            &stage.production,
+            &stage.sandbox,
+            &stage.key.p8(),
+        );
+        assert_eq!(gateway.push(&stage.phone(), &push(&stage.clock)).await, Verdict::Accepted);
+    }
 }
 
 #[tokio::test]
