@@ -2,10 +2,12 @@
 //!
 //! A [`crash_point!`](crate::crash_point) stands at each boundary where a crash could tell of work that is half done: before and
 //! after a commit, between what is durable and what LDK or a phone is told. It does nothing unless the process was started with
-//! [`CRASH_AT`] naming it, and in a build without debug assertions it is not there at all. With [`CRASH_TRACE`] the process says
-//! on standard error which points it reaches.
+//! [`CRASH_AT`] naming it, and in a build without debug assertions it is not there at all (ADR 17).
+//! With [`CRASH_TRACE`] the process says on standard error which points it reaches.
 
+#[cfg(debug_assertions)]
 use std::sync::OnceLock;
+#[cfg(debug_assertions)]
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The environment variable that names the point to die at: `name`, or `name:N` for the N-th time that it is reached. It is read
@@ -15,8 +17,10 @@ pub const CRASH_AT: &str = "LIGHTNING_ROD_CRASH_AT";
 /// With this environment variable, whatever its value, each point that is reached is a line on standard error: [`trace_line`].
 pub const CRASH_TRACE: &str = "LIGHTNING_ROD_CRASH_TRACE";
 
+#[cfg(debug_assertions)]
 static ARMED: OnceLock<Option<Armed>> = OnceLock::new();
 
+#[cfg(debug_assertions)]
 #[derive(Debug)]
 struct Armed {
     name: String,
@@ -25,6 +29,7 @@ struct Armed {
     reached: AtomicU64,
 }
 
+#[cfg(debug_assertions)]
 impl Armed {
     fn parse(text: &str) -> Self {
         let (name, at) = match text.rsplit_once(':') {
@@ -50,6 +55,7 @@ pub fn death_line(name: &str) -> String {
 }
 
 /// What [`crash_point!`](crate::crash_point) calls.
+#[cfg(debug_assertions)]
 #[doc(hidden)]
 pub fn reached(name: &str) {
     static TRACED: OnceLock<bool> = OnceLock::new();
@@ -65,13 +71,19 @@ pub fn reached(name: &str) {
 
 /// `crash_point!("name")` aborts the process if [`CRASH_AT`](crate::crash::CRASH_AT) names this point. The name is unique and a
 /// literal, since the crash tests read the list of points from the source.
+#[cfg(debug_assertions)]
 #[macro_export]
 macro_rules! crash_point {
     ($name:literal) => {
-        if ::core::cfg!(debug_assertions) {
-            $crate::crash::reached($name);
-        }
+        $crate::crash::reached($name)
     };
+}
+
+/// Nothing: this build has no crash points.
+#[cfg(not(debug_assertions))]
+#[macro_export]
+macro_rules! crash_point {
+    ($name:literal) => {};
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 
 mod copies;
 mod crash;
+mod crash_points;
 mod failing;
 #[cfg(feature = "faults")]
 mod faults;
