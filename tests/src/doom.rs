@@ -44,6 +44,8 @@ struct State {
     dooms: VecDeque<Doom>,
     deaths: usize,
     traced: bool,
+    /// It is to be off for a while, which is no death.
+    resting: bool,
     /// How much of an [`Doom::After`] is over.
     run: Duration,
     started: Option<Instant>,
@@ -75,6 +77,21 @@ impl Fate {
     /// Everything that was to happen has.
     pub fn is_fulfilled(&self) -> bool {
         self.state().dooms.is_empty()
+    }
+
+    /// From now on no process of it runs, until [`Fate::resume`]: whoever looks after it ends the one that does. What it is to
+    /// die of stays.
+    pub fn rest(&self) {
+        self.state().resting = true;
+    }
+
+    /// It may run again.
+    pub fn resume(&self) {
+        self.state().resting = false;
+    }
+
+    pub(crate) fn is_resting(&self) -> bool {
+        self.state().resting
     }
 
     /// For the process that is about to start.

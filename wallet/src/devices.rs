@@ -48,6 +48,7 @@ impl Wallet {
         let about = (OwnerAction::RemoveDevice, device_id);
         let request = api.signed(Method::DELETE, &format!("/v1/devices/{device_id}"), about).await;
         api.send(request?).await?;
+        storage::crash_point!("device_removed");
         Ok(())
     }
 

@@ -14,7 +14,9 @@ impl Wallet {
     /// [`WalletError::Webhook`] when the LSP refuses or does not answer, or [`WalletError::LspOutOfReach`].
     pub async fn set_webhook(&self, app_name: &str, url: &str) -> Result<Webhooks, WalletError> {
         self.connect().await?;
-        Ok(self.core.node.set_webhook(self.core.config.lsp.node_id, app_name, url).await?)
+        let set = self.core.node.set_webhook(self.core.config.lsp.node_id, app_name, url).await;
+        storage::crash_point!("webhook_answered");
+        Ok(set?)
     }
 
     /// The names of this wallet's hooks at its LSP.

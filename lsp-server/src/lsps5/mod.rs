@@ -107,6 +107,7 @@ impl Hooks {
         if let Some(answer) = answer {
             storage::crash_point!("lsps5_answer");
             self.node.send_lsps(peer, answer);
+            storage::crash_point!("lsps5_answered");
         }
     }
 
@@ -207,7 +208,8 @@ impl Hooks {
 
     async fn remove(&self, peer: PublicKey, app_name: String) -> Result<bool, StoreError> {
         let waker = self.waker.clone();
-        self.database
+        let removed = self
+            .database
             .submit("remove_webhook", move |tx| {
                 Box::pin(async move {
                     let hooks = hooks_of(tx, &waker, peer).await?;
@@ -217,7 +219,9 @@ impl Hooks {
                     }
                 })
             })
-            .await
+            .await;
+        storage::crash_point!("webhook_removed");
+        removed
     }
 }
 

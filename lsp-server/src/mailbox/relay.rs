@@ -79,7 +79,9 @@ impl Relay {
     }
 
     async fn make_call(&self, node_id: PublicKey) {
+        storage::crash_point!("before_node_called");
         let outcome = tokio::time::timeout(CALL_TIMEOUT, self.node.connect_announced(node_id)).await;
+        storage::crash_point!("node_called");
         let messages = self.lock().remove(&node_id).unwrap_or_default().waiting;
         match outcome {
             Ok(Ok(())) => {

@@ -168,6 +168,7 @@ impl Notifications {
                 Box::pin(async move { notifications::keep(tx, &new, &limits).await })
             })
             .await?;
+        storage::crash_point!("notification_kept");
         match kept {
             Kept::New => {
                 tracing::info!(notification = %WakeId(notification_id), template, platform = %target.kind, "a notification is asked for");
@@ -327,12 +328,15 @@ impl Notifications {
         Ok(until_next.unwrap_or(RESCAN_INTERVAL).clamp(RESCAN_INTERVAL_MIN, RESCAN_INTERVAL))
     }
 
+    /// Pushes what is claimed. The claim is on disk.
     async fn push(&self, claimed: ClaimedNotification) {
+        storage::crash_point!("notification_claimed");
         let started = self.clock.elapsed();
         let (verdict, gone) = match claimed.kind {
             GatewayKind::Lsps5 => self.confirm(&claimed).await,
             _ => (self.verdict(&claimed).await, None),
         };
+        storage::crash_point!("notification_pushed");
         let elapsed = self.clock.elapsed().saturating_sub(started);
         let answered_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
         metrics::count_push(claimed.kind, &verdict, elapsed);
@@ -355,6 +359,7 @@ impl Notifications {
         if let Err(error) = finished.await {
             tracing::error!(error = &error as &dyn std::error::Error, "what came of a push is not recorded");
         }
+        storage::crash_point!("notification_recorded");
     }
 
     async fn verdict(&self, claimed: &ClaimedNotification) -> Verdict {

@@ -4,6 +4,7 @@ use protocol::api::admin::HoldSummary;
 use protocol::hold::FailCause;
 use serde_json::Value;
 
+use super::rows;
 use super::stories::{STORY_TIMEOUT, Story, Told};
 use crate::failure::Failure;
 use crate::lsp::Lsp;
@@ -128,6 +129,7 @@ pub(super) async fn look_at_lsps(
         // A grant that was acknowledged and forgotten, or a payment that failed for somebody's death, is tried again.
         wrong.push(format!("the payment took {} holds: {holds:?}", holds.len()));
     }
+    wrong.extend(rows::look(stage, &told.devices).await?);
     Ok(wrong)
 }
 

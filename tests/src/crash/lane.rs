@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::check::{Before, check};
 use super::points::{Role, reached};
-use super::stories::{Story, tell};
+use super::stories::{NOTIFY_SECRET, Story, tell};
 use super::world::World;
 use crate::doom::{Doom, Fate};
 use crate::failure::Failure;
@@ -21,6 +21,9 @@ const MPP_STORIES_MAX: u32 = 3;
 /// four that are not confirmed.
 const MPP_CHANNELS: usize = 4;
 const MPP_CHANNEL_SAT: u64 = 300_000;
+
+/// Longer than any story.
+const NEVER: Duration = Duration::from_secs(24 * 3600);
 
 /// What everybody dies of in one story.
 #[derive(Clone, Debug, Default)]
@@ -64,10 +67,19 @@ pub(super) struct Lane {
     mpp: bool,
 }
 
+/// Other services may ask for notifications.
+fn notified(setup: Setup) -> Setup {
+    setup.setting("notify.enabled", "true").setting("notify.secret", NOTIFY_SECRET)
+}
+
 impl Lane {
     /// Sets up a lane whose payments go in one part, or in several.
     pub(super) async fn new(mpp: bool) -> Result<Self, Failure> {
-        let mut setup = Setup::lsps(2);
+        // Pushes go through Apple and Google, or to webhooks.
+        let mut setup = match mpp {
+            false => notified(Setup::lsps(2).with_providers()),
+            true => Setup::lsps(2),
+        };
         if mpp {
             setup.payer_channels_sat = vec![MPP_CHANNEL_SAT; MPP_CHANNELS];
         }
@@ -99,12 +111,16 @@ impl Lane {
         self.told += 1;
         let before = Before::look(&self.stage).await?;
         let marks: Vec<usize> = Role::ALL.iter().map(|role| self.log(*role).len()).collect();
-        let Stage { lsps, payer, payee, bitcoind, .. } = &mut self.stage;
-        let (payer, payee, bitcoind) = (&*payer, &*payee, &*bitcoind);
+        let Stage { lsps, payer, payee, bitcoind, providers, .. } = &mut self.stage;
+        let (payer, payee, bitcoind, providers) = (&*payer, &*payee, &*bitcoind, providers.as_ref());
         payer.wallet().fate().set(dooms.of(Role::Payer).iter().cloned());
         payee.wallet().fate().set(dooms.of(Role::Payee).iter().cloned());
         let [fate_a, fate_b] = &self.fates;
-        let (of_a, of_b) = (dooms.of(Role::LspA).to_vec(), dooms.of(Role::LspB).to_vec());
+        let (of_a, mut of_b) = (dooms.of(Role::LspA).to_vec(), dooms.of(Role::LspB).to_vec());
+        if story == Story::Late && of_b.is_empty() {
+            // Somebody has to look after it: it is off for a while.
+            of_b.push(Doom::After(NEVER));
+        }
         let [lsp_a, lsp_b] = lsps.as_mut_slice() else {
             return Err(Failure::wrong("a lane needs two LSPs"));
         };
@@ -112,7 +128,18 @@ impl Lane {
             .with_dooms(fate_a, of_a, async |payers_lsp| {
                 lsp_b
                     .with_dooms(fate_b, of_b, async |payees_lsp| {
-                        tell(story, &World { bitcoind, payers_lsp, payees_lsp, payer, payee, patience }).await
+                        let payees_fate = fate_b;
+                        let world = World {
+                            bitcoind,
+                            payers_lsp,
+                            payees_lsp,
+                            payees_fate,
+                            payer,
+                            payee,
+                            providers,
+                            patience,
+                        };
+                        tell(story, &world).await
                     })
                     .await
             })

@@ -14,6 +14,7 @@ mod plan;
 mod planted;
 mod points;
 mod report;
+mod rows;
 mod stories;
 mod world;
 

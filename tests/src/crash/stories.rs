@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::world::World;
 use crate::failure::Failure;
+use crate::lsp::Lsp;
 use crate::phone::Phone;
 use crate::wait::{Seen, wait_until};
 use crate::wallet::Run;
@@ -21,6 +22,15 @@ const MPP_AMOUNT_MSAT: u64 = 350_000_000;
 const EXPIRY_HOLD_BLOCKS: u32 = 4;
 /// Longer than an LSP waits before it sends a `payment_pending` again: 10 s, and the pause between two looks.
 const LATE: Duration = Duration::from_secs(20);
+/// Longer than an LSP needs to keep a message for another that is off.
+const KEPT: Duration = Duration::from_secs(10);
+/// How often a test push is asked for.
+const TEST_PUSHES_MAX: usize = 3;
+/// How long a request of another service may take.
+const NOTIFY_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What services know that ask for notifications.
+pub(super) const NOTIFY_SECRET: &str = "a-secret-of-this-test-and-nothing-else";
 
 /// What is told while somebody dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,13 +41,15 @@ pub enum Story {
     Mpp,
     /// The payer changes its mind while the payee is away.
     Cancel,
-    /// A payment with no hold to a payee that sleeps, after its phone was registered again.
+    /// A payment with no hold to a payee that sleeps, after its phone was registered again and got another push token; another
+    /// device of the payee's came and went, and another service asked for a notification.
     Ordinary,
     /// The payee refuses a payment that its invoice does not ask for.
     Refuse,
     /// The payee never comes: a block passes, and then the deadline.
     Expire,
-    /// As `Main`, with a payee that is out of coverage until the payer's LSP has sent its message again.
+    /// As `Main`, with a payee whose LSP is off when the payer pays, and that is out of coverage itself until the payer's LSP has
+    /// sent its message again.
     Late,
 }
 
@@ -94,6 +106,19 @@ pub(super) struct Told {
     pub(super) amount_msat: u64,
     /// The payee has the money; else the payer has it back.
     pub(super) paid: bool,
+    /// What was answered besides.
+    pub(super) devices: Answered,
+}
+
+/// What the payee's LSP answered about devices and notifications.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Answered {
+    /// Devices that it registered, or gave another token.
+    pub(super) registered: Vec<String>,
+    /// Devices that it forgot.
+    pub(super) removed: Vec<String>,
+    /// What it took for a phone of another app: stands in the push.
+    pub(super) notified: Vec<String>,
 }
 
 /// Tells a story to its end.
@@ -107,9 +132,10 @@ pub(super) async fn tell(story: Story, world: &World<'_>) -> Result<Told, Failur
 
 async fn tell_undisturbed(story: Story, world: &World<'_>) -> Result<Told, Failure> {
     let (payer, payee) = (world.payer, world.payee);
-    if story == Story::Ordinary {
-        register_again(payee).await?;
-    }
+    let devices = match story {
+        Story::Ordinary => devices_come_and_go(world).await?,
+        _ => Answered::default(),
+    };
     let amount_msat = story.amount_msat();
     let (invoice, payment_hash) = invoice(payee, amount_msat).await?;
     match story {
@@ -120,7 +146,9 @@ async fn tell_undisturbed(story: Story, world: &World<'_>) -> Result<Told, Failu
             payee.leave_coverage();
             let sent = || world.payers_lsp.log().matches("payment_pending sent again").count();
             let before = sent();
-            pay(payer, &invoice, &payment_hash, &[]).await?;
+            let paid = without_payees_lsp(world, &invoice, &payment_hash).await;
+            world.payees_fate.resume();
+            paid?;
             let since = Instant::now();
             wait_until("the payer's LSP to send its message again", STORY_TIMEOUT, async || {
                 let over = sent() > before || since.elapsed() >= LATE;
@@ -158,7 +186,7 @@ async fn tell_undisturbed(story: Story, world: &World<'_>) -> Result<Told, Failu
         world.bitcoind.mine(1).await?;
     }
     world.wait_for_the_end(&payment_hash).await?;
-    Ok(Told { payment_hash, amount_msat, paid: story.is_paid() })
+    Ok(Told { payment_hash, amount_msat, paid: story.is_paid(), devices })
 }
 
 /// The payee's wallet remembers each invoice of its as one of a millisatoshi less than what is being paid. So little too much
@@ -224,19 +252,112 @@ async fn pay(payer: &Phone, invoice: &str, payment_hash: &str, more: &[&str]) ->
     .await
 }
 
-/// The phone gets its place anew, and then tells the LSP another token of it, as push services have it.
-async fn register_again(phone: &Phone) -> Result<(), Failure> {
-    let webhook = ["--webhook", phone.webhook_url()];
-    let registered =
-        insist("to register its phone", phone, &[["register"].as_slice(), &webhook].concat()).await?;
+/// Pays while the payee's LSP is off, until the payer's LSP keeps the message for it, or had time to.
+async fn without_payees_lsp(world: &World<'_>, invoice: &str, payment_hash: &str) -> Result<(), Failure> {
+    world.payees_fate.rest();
+    wait_until("the payee's LSP to be off", STORY_TIMEOUT, async || {
+        let is_off = world.payees_lsp.info().await.is_err();
+        Ok::<_, Failure>(if is_off { Seen::Done(()) } else { Seen::NotYet("it answers".to_owned()) })
+    })
+    .await?;
+    pay(world.payer, invoice, payment_hash, &[]).await?;
+    let since = Instant::now();
+    wait_until("the payer's LSP to call the payee's", STORY_TIMEOUT, async || {
+        // It may be starting.
+        let kept = world.payers_lsp.mailbox().await.unwrap_or_default();
+        let over = since.elapsed() >= KEPT
+            || kept.iter().any(|one| one.recipient.to_string() == world.payees_lsp.node_id());
+        Ok::<_, Failure>(if over { Seen::Done(()) } else { Seen::NotYet(format!("{kept:?}")) })
+    })
+    .await
+}
+
+/// The payee's phone and another device of its, hooks, and what other services want of phones: each until it is answered.
+async fn devices_come_and_go(world: &World<'_>) -> Result<Answered, Failure> {
+    let (payee, providers) = (world.payee, world.providers);
+    let providers = providers.ok_or_else(|| Failure::wrong("a story about devices without push services"))?;
+    let mut answered = Answered::default();
+    // The phone gets its place anew, and then tells the LSP another token of it, as push services have it.
+    let token = providers.payees_token();
+    let device_id = register(payee, &fcm(&token, true)).await?;
+    let renewed = providers.renew_payees_token(payee);
+    let refresh = [vec!["devices", "refresh", &device_id], fcm(&renewed, true)].concat();
+    insist("to refresh its device", payee, &refresh).await?;
+    // A push to the old one would be a refresh that was answered and forgotten: the device would be, too.
+    providers.retire(&token);
+    answered.registered.push(device_id);
+
+    // Another device comes, is tried and goes.
+    let token = providers.fresh_token();
+    providers.fcm.add_device(&token);
+    let device_id = register(payee, &fcm(&token, false)).await?;
+    for _ in 0..TEST_PUSHES_MAX {
+        // One that was asked for and died with the LSP may not be asked for again at once. Nobody's money waits for it.
+        if payee.follow(&["devices", "test", &device_id], |_| ()).await?.success {
+            break;
+        }
+    }
+    remove(payee, &["devices", "remove", &device_id], &["devices", "list"], &device_id).await?;
+    answered.removed.push(device_id);
+
+    // Hooks over Lightning, one of which stays. Port 9 refuses: no push comes this way.
+    insist("to set a hook", payee, &["webhooks", "set", "a test", "https://localhost:9/hook"]).await?;
+    insist("to set a hook", payee, &["webhooks", "set", "another", "https://localhost:9/other"]).await?;
+    remove(payee, &["webhooks", "remove", "another"], &["webhooks", "list"], "another").await?;
+
+    let token = providers.fresh_token();
+    providers.fcm.add_device(&token);
+    notify(world.payees_lsp, &token).await?;
+    answered.notified.push(token);
+    Ok(answered)
+}
+
+/// What the wallet is told of a phone that Google knows by this token.
+fn fcm(token: &str, sealed: bool) -> Vec<&str> {
+    let mut arguments = vec!["--platform", "fcm", "--token", token];
+    arguments.extend(sealed.then_some("--sealed"));
+    arguments
+}
+
+async fn register(phone: &Phone, target: &[&str]) -> Result<String, Failure> {
+    let registered = insist("to register", phone, &[&["register"], target].concat()).await?;
     let device_id = registered.lines.iter().find_map(|line| line.value["device_id"].as_str());
-    let device_id =
-        device_id.ok_or_else(|| Failure::wrong(format!("no device_id: {}", said(&registered))))?;
-    let refresh = [["devices", "refresh", device_id].as_slice(), &webhook].concat();
-    insist("to refresh its device", phone, &refresh).await?;
-    // And sets a hook over Lightning. Port 9 refuses: no push comes this way.
-    let hook = ["webhooks", "set", "a test", "https://localhost:9/hook"];
-    insist("to set a hook", phone, &hook).await.map(drop)
+    let device_id = device_id.map(str::to_owned);
+    device_id.ok_or_else(|| Failure::wrong(format!("no device_id: {}", said(&registered))))
+}
+
+/// Removes something until that is answered, or it is not listed any more: the answer may have died with whoever gave it.
+async fn remove(phone: &Phone, arguments: &[&str], list: &[&str], name: &str) -> Result<(), Failure> {
+    wait_until(&format!("{} to {}", phone.wallet().name(), arguments.join(" ")), STORY_TIMEOUT, async || {
+        let run = phone.follow(arguments, |_| ()).await?;
+        if run.success {
+            return Ok(Seen::Done(()));
+        }
+        let listed = phone.follow(list, |_| ()).await?;
+        let is_there = listed.lines.iter().any(|line| line.value.to_string().contains(name));
+        Ok(if listed.success && !is_there { Seen::Done(()) } else { Seen::NotYet(said(&run)) })
+    })
+    .await
+}
+
+/// Another service asks for a notification on a phone with this token, until it is taken.
+async fn notify(lsp: &Lsp, token: &str) -> Result<(), Failure> {
+    let url = format!("{}/api/v1/notify?platform=android&token={token}", lsp.api_url());
+    let body =
+        serde_json::json!({ "template": "payment_received", "data": { "payment_hash": token } }).to_string();
+    let client = crate::http::client(NOTIFY_TIMEOUT)?;
+    wait_until("a notification to be taken", STORY_TIMEOUT, async || {
+        let request = client.post(&url).bearer_auth(NOTIFY_SECRET).header("content-type", "application/json");
+        Ok(match request.body(body.clone()).send().await {
+            Ok(answer) if answer.status().is_success() => Seen::Done(()),
+            Ok(answer) => {
+                Seen::NotYet(format!("{} {}", answer.status(), answer.text().await.unwrap_or_default()))
+            }
+            // It may be starting.
+            Err(error) => Seen::NotYet(error.to_string()),
+        })
+    })
+    .await
 }
 
 /// The user does something until it works.

@@ -4,9 +4,11 @@ use std::time::{Duration, Instant};
 
 use super::stories::STORY_TIMEOUT;
 use crate::bitcoind::Bitcoind;
+use crate::doom::Fate;
 use crate::failure::Failure;
 use crate::lsp::Lsp;
 use crate::phone::Phone;
+use crate::stage::Providers;
 use crate::wait::{Seen, wait_until};
 
 /// How often it is looked whether a phone's wallet died.
@@ -16,8 +18,12 @@ pub(super) struct World<'a> {
     pub(super) bitcoind: &'a Bitcoind,
     pub(super) payers_lsp: &'a Lsp,
     pub(super) payees_lsp: &'a Lsp,
+    /// For a story in which it is off for a while.
+    pub(super) payees_fate: &'a Fate,
     pub(super) payer: &'a Phone,
     pub(super) payee: &'a Phone,
+    /// Unless the phones have webhooks.
+    pub(super) providers: Option<&'a Providers>,
     /// How long a phone whose wallet died waits for a push before its user opens the app.
     pub(super) patience: Duration,
 }

@@ -164,6 +164,11 @@ impl Apns {
         self.inner.devices.taken()
     }
 
+    /// The pushes that came when their time was over. None of them is taken.
+    pub fn late(&self) -> Vec<String> {
+        self.inner.devices.late()
+    }
+
     /// How many pushes it took.
     pub fn taken_count(&self) -> usize {
         self.inner.devices.taken_count()
@@ -204,7 +209,9 @@ impl Inner {
         }
         let expiration: u64 =
             request.header("apns-expiration").parse().map_err(|_| (400, "BadExpirationDate"))?;
-        if expiration <= (self.clock)() {
+        let now = (self.clock)();
+        if expiration <= now {
+            self.devices.note_late(format!("a push to an iPhone, good until {expiration}, came at {now}"));
             return Err((400, "BadExpirationDate"));
         }
         if !(1..=COLLAPSE_ID_BYTES_MAX).contains(&request.header("apns-collapse-id").len()) {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::authority::Authority;
 use super::jwt::Signer;
 use super::server::{Answer, Request, Server};
-use super::{Clock, Devices, Taken, lock};
+use super::{Clock, Devices, Taken, expiry_of, lock};
 use crate::failure::Failure;
 
 /// The one project.
@@ -158,6 +158,11 @@ impl Fcm {
         self.inner.devices.taken()
     }
 
+    /// The pushes that came when their time was over, by what Google is told, or by what the app is.
+    pub fn late(&self) -> Vec<String> {
+        self.inner.devices.late()
+    }
+
     /// How many pushes it took.
     pub fn taken_count(&self) -> usize {
         self.inner.devices.taken_count()
@@ -261,6 +266,12 @@ impl Inner {
         let Send { mut message } = serde_json::from_slice(&request.body).map_err(|_| INVALID)?;
         let data_bytes: usize = message.data.iter().map(|(key, value)| key.len() + value.len()).sum();
         let ttl = message.android.ttl.strip_suffix('s').and_then(|seconds| seconds.parse::<u64>().ok());
+        let now = (self.clock)();
+        let expires_at = message.data.get("push").and_then(|push| expiry_of(push));
+        if ttl == Some(0) || expires_at.is_some_and(|expires_at| expires_at <= now) {
+            let good_until = expires_at.map_or_else(|| "then".to_owned(), |at| at.to_string());
+            self.devices.note_late(format!("a push through Google, good until {good_until}, came at {now}"));
+        }
         let is_right = data_bytes <= DATA_BYTES_MAX
             && message.android.priority == "HIGH"
             // Google takes 0 too, which means now or never: of no use for a phone that is to be woken.

@@ -35,6 +35,11 @@ impl Taken {
     }
 }
 
+/// When what an app gets is of no use any more, in seconds since 1970, if it can be read.
+fn expiry_of(push: &str) -> Option<u64> {
+    serde_json::from_str::<Value>(push).ok()?["expires_at"].as_u64()
+}
+
 type Phone = Box<dyn Fn(&Taken) + Send + Sync>;
 
 /// The devices that a fake knows, and what it took for them.
@@ -43,6 +48,7 @@ struct Devices {
     /// By token.
     phones: Mutex<HashMap<String, Option<Phone>>>,
     taken: Mutex<Vec<Taken>>,
+    late: Mutex<Vec<String>>,
 }
 
 impl Devices {
@@ -63,6 +69,15 @@ impl Devices {
             phone(&taken);
         }
         lock(&self.taken).push(taken);
+    }
+
+    /// Notes a push that came when its time was over, taken or not.
+    fn note_late(&self, what: String) {
+        lock(&self.late).push(what);
+    }
+
+    fn late(&self) -> Vec<String> {
+        lock(&self.late).clone()
     }
 
     fn taken(&self) -> Vec<Taken> {

@@ -1,5 +1,6 @@
 //! An LSP that dies as it is told, and is started again each time.
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::time::Duration;
 
 use super::Lsp;
@@ -10,9 +11,11 @@ use crate::process::{Output, Process};
 /// How often it is looked whether the process has died.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
+const SIGKILL: i32 = 9;
+
 impl Lsp {
     /// Starts it again so that it dies of each of `dooms`, one after the other, tells `story` against it, and starts it once more
-    /// as soon as it is dead. Without any it goes on as it is. The answer, and how often it died.
+    /// as soon as it is dead, and not resting. Without any it goes on as it is. The answer, and how often it died.
     ///
     /// # Errors
     ///
@@ -29,7 +32,7 @@ impl Lsp {
         self.kill().await;
         fate.set(dooms);
         let this = &*self;
-        let mut process = this.launch(fate)?;
+        let mut process = Some(this.launch(fate)?);
         let told = {
             let mut story = std::pin::pin!(story(this));
             loop {
@@ -37,22 +40,21 @@ impl Lsp {
                     told = &mut story => break told?,
                     () = tokio::time::sleep(POLL_INTERVAL) => {}
                 }
-                if fate.is_over() {
-                    let status = process.kill_now().await;
-                    this.died(fate, status)?;
-                    process = this.launch(fate)?;
-                } else if let Some(status) = process.ended() {
-                    this.died(fate, Some(status))?;
-                    process = this.launch(fate)?;
-                }
+                process = match process {
+                    Some(running) => this.look_after(running, fate).await?,
+                    None if fate.is_resting() => None,
+                    None => Some(this.launch(fate)?),
+                };
             }
         };
-        if fate.is_fulfilled() {
-            self.process = Some(process);
+        if fate.is_fulfilled() && process.is_some() {
+            self.process = process;
             return Ok((told, fate.deaths()));
         }
         // It may die while the story ends, which is a death too.
-        if let Some(status) = process.kill_now().await {
+        if let Some(mut process) = process
+            && let Some(status) = process.kill_now().await
+        {
             fate.end(status);
         }
         let deaths = fate.deaths();
@@ -60,6 +62,27 @@ impl Lsp {
         fate.set([]);
         self.process = Some(self.launch(fate)?);
         Ok((told, deaths))
+    }
+
+    /// Starts it again if it has died, kills it if it is to die now, or to rest.
+    async fn look_after(&self, mut process: Process, fate: &Fate) -> Result<Option<Process>, Failure> {
+        if fate.is_resting() {
+            // It may have died a moment before.
+            let status = process.kill_now().await;
+            if status.is_none_or(|status| status.signal() != Some(SIGKILL)) {
+                self.died(fate, status)?;
+            }
+            return Ok(None);
+        }
+        let status = match fate.is_over() {
+            true => process.kill_now().await,
+            false => match process.ended() {
+                Some(status) => Some(status),
+                None => return Ok(Some(process)),
+            },
+        };
+        self.died(fate, status)?;
+        self.launch(fate).map(Some)
     }
 
     /// As [`Lsp::with_dooms`], with one crash point. The answer, and whether it died there.

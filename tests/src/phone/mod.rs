@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::failure::Failure;
-use crate::fakes::Taken;
+use crate::fakes::{Taken, system_clock};
 use crate::process::Process;
 use crate::wait::{Seen, wait_until};
 use crate::wallet::{Line, Run, Wallet};
@@ -94,6 +94,8 @@ struct State {
     /// A push came since the wallet was last started.
     rung: bool,
     pushes: Vec<Push>,
+    /// Those that came when their time was over.
+    late: Vec<String>,
     wakes: Vec<Run>,
     /// What went wrong while nobody was looking.
     failure: Option<String>,
@@ -112,7 +114,12 @@ impl Shared {
 
     pub(crate) fn pushed(&self, push: Push) {
         self.tell(&Happening::Pushed(push.clone()));
+        let now = system_clock()();
         let mut state = self.state();
+        // Of a sealed one only the wallet knows.
+        if push.body.reason != SEALED && push.body.expires_at <= now {
+            state.late.push(format!("the push {:?} came at {now}", push.body));
+        }
         state.pushes.push(push);
         state.rung = true;
         drop(state);
@@ -201,6 +208,11 @@ impl Phone {
             Some(push) => shared.pushed(push),
             None => shared.state().failure = Some(format!("no app could read the push {:?}", taken.push)),
         }
+    }
+
+    /// The pushes that came when their time was over, as far as they can be read.
+    pub fn late_pushes(&self) -> Vec<String> {
+        self.shared.state().late.clone()
     }
 
     /// How many pushes came to its webhook.

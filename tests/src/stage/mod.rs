@@ -95,7 +95,7 @@ pub struct Stage {
     /// Who is paid.
     pub payee: Phone,
     /// With [`Setup::providers`].
-    providers: Option<Providers>,
+    pub(crate) providers: Option<Providers>,
     /// When all was up.
     pub ready: Instant,
     /// Shown unless [`Stage::finish`] is reached.

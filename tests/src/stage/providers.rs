@@ -1,6 +1,8 @@
 //! Apple's and Google's services for a stage: fakes, and what the LSPs are told of them.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use crate::failure::Failure;
 use crate::fakes::apns::{Apns, DeveloperKey, KEY_ID, TEAM_ID};
@@ -24,6 +26,9 @@ pub struct Providers {
     /// For the payee's Android phone.
     pub fcm: Fcm,
     settings: Vec<(&'static str, String)>,
+    payees_token: Mutex<String>,
+    /// How many tokens Google gave out after the first.
+    tokens: AtomicU64,
 }
 
 impl Providers {
@@ -53,12 +58,43 @@ impl Providers {
             ("push.fcm.service_account_file", account.display().to_string()),
             ("push.fcm.url", fcm.server().url().to_owned()),
         ];
-        Ok(Self { apns, fcm, settings })
+        let (payees_token, tokens) = (Mutex::new(FCM_TOKEN.to_owned()), AtomicU64::new(0));
+        Ok(Self { apns, fcm, settings, payees_token, tokens })
     }
 
     /// What the LSPs are told.
     pub fn settings(&self) -> impl Iterator<Item = (&str, &str)> {
         self.settings.iter().map(|(key, value)| (*key, value.as_str()))
+    }
+
+    /// What Google knows the payee's phone by now.
+    pub fn payees_token(&self) -> String {
+        self.payees_token.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A token that Google never gave out before.
+    pub fn fresh_token(&self) -> String {
+        let serial = self.tokens.fetch_add(1, Ordering::Relaxed);
+        format!("{FCM_TOKEN}_{serial}")
+    }
+
+    /// Google knows the payee's phone by another token from now on, which this answers, and by the last one until
+    /// [`Self::retire`].
+    pub fn renew_payees_token(&self, payee: &Phone) -> String {
+        let (token, to_payee) = (self.fresh_token(), payee.receiver());
+        self.fcm.add_phone(&token, move |taken| to_payee(taken));
+        self.payees_token.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&token);
+        token
+    }
+
+    /// Google does not know a phone by this token any more: whoever pushes to it is told that the app is gone.
+    pub fn retire(&self, token: &str) {
+        self.fcm.remove_device(token);
+    }
+
+    /// The pushes that came when their time was over.
+    pub fn late(&self) -> Vec<String> {
+        [self.apns.late(), self.fcm.late()].concat()
     }
 
     /// The payer's phone is an iPhone, the payee's an Android phone: from here on these services bring them their pushes,

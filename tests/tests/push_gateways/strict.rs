@@ -213,6 +213,7 @@ async fn apple_refuses_what_apple_refuses() {
         assert_eq!(answer, (status, json!({ "reason": reason })), "{what}");
     }
     assert_eq!(apns.taken_count(), 1, "nothing of it was taken");
+    assert_eq!(apns.late().len(), 1, "the expiry that was over: {:?}", apns.late());
     assert_eq!(good.send(&client, base).await.0, 200, "nothing of it lasts");
 }
 

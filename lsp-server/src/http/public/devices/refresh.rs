@@ -56,6 +56,7 @@ pub(crate) async fn handle(
             })
         })
         .await?;
+    storage::crash_point!("refresh_stored");
     state.inner.waker.nudge();
     tracing::info!(%node_id, device = %device_id, "a device has another token");
     Ok(Json(RegisterDeviceResponse { device_id: id, durable: true }))

@@ -44,6 +44,7 @@ pub(crate) async fn handle(
             })
         })
         .await?;
+    storage::crash_point!("removal_stored");
     tracing::info!(%node_id, device = %device_id, "a device was removed by its owner");
     Ok(StatusCode::NO_CONTENT)
 }

@@ -54,7 +54,9 @@ pub(crate) async fn handle(
             })
         })
         .await?;
+    storage::crash_point!("before_test_push");
     let (verdict, answered_ms) = state.inner.waker.test(&device).await;
+    storage::crash_point!("test_pushed");
     tracing::info!(%node_id, device = %device_id, %verdict, answered_ms, "a test push");
     if matches!(verdict, Verdict::TokenDead(_)) {
         names::DEAD_DEVICES.add(1, &[("platform", device.target.kind.as_str())]);
