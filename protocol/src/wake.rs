@@ -21,32 +21,43 @@ coded_enum! {
 
 /// The seconds between the first attempts.
 const FIRST_DELAYS_SECONDS: [u64; 6] = [0, 5, 15, 30, 60, 120];
-/// The seconds between attempts after that: about a block.
-const DELAY_SECONDS: u64 = 600;
-/// However near the end is, attempts are this far apart, in seconds.
+/// How many attempts come by the clock alone. Each new block makes due what has had them.
+pub const ATTEMPTS_BY_THE_CLOCK: u32 = FIRST_DELAYS_SECONDS.len() as u32;
+/// The seconds until an attempt after that for which no block comes: two blocks' time. A chain that stands still silences nobody.
+const BLOCKLESS_DELAY_SECONDS: u64 = 1_200;
+/// However near the end is, and however fast blocks come, attempts are this far apart, in seconds.
 const DELAY_SECONDS_MIN: u64 = 60;
 
 /// When attempt number `attempt` (the first is 0) is due, in seconds since 1970, if the one before it was made, or the
-/// wake asked for, at `now_unix`. `None` if that would not be before `expires_at`.
+/// wake asked for, at `now_unix`, and no block comes before. `None` if that would not be before `expires_at`.
 ///
-/// After a few quick ones, attempts are ten minutes apart; in the last hours before `expires_at` a sixteenth of the time that is left, so that
-/// they get denser the more is at stake.
+/// After a few quick ones, attempts come with blocks (see [`hurried_by_block`]), and without one after twenty minutes; in the
+/// last hours before `expires_at` a sixteenth of the time that is left, so that they get denser the more is at stake.
 pub fn next_attempt(attempt: u32, now_unix: u64, expires_at: u64) -> Option<u64> {
     let left = expires_at.checked_sub(now_unix)?;
     let first = usize::try_from(attempt).ok().and_then(|attempt| FIRST_DELAYS_SECONDS.get(attempt));
     let delay = match first {
         Some(delay) => *delay,
-        None => (left / 16).clamp(DELAY_SECONDS_MIN, DELAY_SECONDS),
+        None => (left / 16).clamp(DELAY_SECONDS_MIN, BLOCKLESS_DELAY_SECONDS),
     };
     (delay < left).then(|| now_unix + delay)
 }
+
+/// A block came at `now_unix`: of the wakes that have had [`ATTEMPTS_BY_THE_CLOCK`], those are due that would be by this time,
+/// in seconds since 1970. What is due later was tried within the last minute, or waits for something other than its schedule.
+pub fn hurried_by_block(now_unix: u64) -> u64 {
+    now_unix + BLOCKLESS_DELAY_SECONDS - DELAY_SECONDS_MIN
+}
+
+/// Blocks that come within so many seconds of one another hurry wakes once.
+pub const BLOCK_HURRY_SECONDS: u64 = DELAY_SECONDS_MIN;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn first_attempts_come_quickly_and_later_ones_every_ten_minutes() {
+    fn first_attempts_come_quickly_and_later_ones_without_a_block_every_twenty_minutes() {
         let mut now = 1_000;
         let mut gaps = Vec::new();
         for attempt in 0..9 {
@@ -54,7 +65,15 @@ mod tests {
             gaps.push(due - now);
             now = due;
         }
-        assert_eq!(gaps, [0, 5, 15, 30, 60, 120, 600, 600, 600]);
+        assert_eq!(gaps, [0, 5, 15, 30, 60, 120, 1_200, 1_200, 1_200]);
+    }
+
+    #[test]
+    fn a_block_hurries_what_was_tried_a_minute_ago_or_earlier() {
+        let tried_at = 10_000;
+        let due = next_attempt(ATTEMPTS_BY_THE_CLOCK, tried_at, 1_000_000).unwrap();
+        assert!(due > hurried_by_block(tried_at + 59));
+        assert!(due <= hurried_by_block(tried_at + 60));
     }
 
     #[test]

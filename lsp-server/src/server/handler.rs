@@ -136,6 +136,7 @@ impl NodeHandler for Handler {
 
     fn block_connected(&self, height: BlockHeight) {
         tracing::debug!(%height, "block connected");
+        self.waker.on_block();
         self.payments.on_block();
     }
 }

@@ -137,6 +137,10 @@ impl Waker {
                 Some(next_due) => next_due,
                 None => continue,
             };
+            // What is due goes first, also between two parts of this, and behind the last.
+            if self.hurry_some(in_flight).await? {
+                continue;
+            }
             let until_next = next_due.map(|due_at| due_at.saturating_sub(self.clock.now_unix()));
             let until_next = until_next.map_or(RESCAN_INTERVAL, Duration::from_secs);
             return Ok(until_next.clamp(Duration::from_millis(100), RESCAN_INTERVAL));

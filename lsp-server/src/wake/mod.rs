@@ -1,5 +1,6 @@
 //! Wakes phones: takes what is due from the outbox, pushes, and records what came of it.
 
+mod blocks;
 mod dispatcher;
 mod gateways;
 mod in_flight;
@@ -26,6 +27,7 @@ use crate::store::devices::Device;
 use crate::store::wakes;
 use crate::tokens::{OpenError, TokenKeys};
 
+use blocks::Blocks;
 use lanes::{Alarms, Lanes};
 use lines::Lines;
 
@@ -88,6 +90,7 @@ pub struct Waker {
     clock: Arc<dyn Clock>,
     nudged: Notify,
     tidied_at_unix: AtomicU64,
+    blocks: Blocks,
     /// Wakes that are claimed and whose verdicts are not on disk.
     under_way: watch::Sender<usize>,
 }
@@ -140,6 +143,7 @@ impl Waker {
             clock,
             nudged: Notify::new(),
             tidied_at_unix: AtomicU64::new(0),
+            blocks: Blocks::default(),
             under_way: watch::Sender::new(0),
         })
     }

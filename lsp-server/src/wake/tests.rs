@@ -1,3 +1,4 @@
+mod blocks;
 mod lanes;
 mod limits;
 mod workers;
@@ -215,7 +216,7 @@ async fn a_reason_that_comes_again_is_one_wake(scratch: Scratch) {
     let later = i64::try_from(START + 230 + 2 * HOUR).unwrap();
     assert_eq!(stage.rows("SELECT expires_at AS n FROM wake").await, later, "the later expiry stands");
     assert_eq!(stage.dispatch_after(29).await, 6);
-    assert_eq!(stage.dispatch_after(1).await, 7, "and its next attempt came sooner than ten minutes later");
+    assert_eq!(stage.dispatch_after(1).await, 7, "and its next attempt came sooner than by the schedule");
 }
 
 async fn a_reason_that_comes_again_during_a_push_is_not_forgotten(scratch: Scratch) {
