@@ -1,5 +1,10 @@
 //! Who waits for a gateway that is full, and who does not.
 
+use std::sync::Mutex;
+
+use futures::future::{BoxFuture, FutureExt};
+use tokio::sync::Notify;
+
 use super::*;
 use crate::store::StoreError;
 use crate::store::wakes::{Claim, Claiming, claim_due, next_due};
@@ -10,6 +15,7 @@ storage::on_both!(
     a_batch_pushes_a_phone_once_for_one_reason,
     a_wake_whose_time_is_over_is_closed_by_who_finds_it,
     a_row_that_cannot_be_read_is_put_off_and_the_batch_goes_on,
+    a_push_that_waited_for_its_place_until_its_time_was_over_is_not_sent,
 );
 
 const FULL: &[GatewayKind] = &[GatewayKind::Webhook];
@@ -112,4 +118,72 @@ async fn a_row_that_cannot_be_read_is_put_off_and_the_batch_goes_on(scratch: Scr
     assert!(matches!(claims[1], Claim::Damaged { id: 2, .. }), "{claims:?}");
     assert_eq!([node_of(&claims[0]), node_of(&claims[2])], [1, 3].map(|phone| Some(public(phone))));
     assert!(stage.claim(None, &[]).await.is_empty(), "it is put off");
+}
+
+/// A provider that answers when it is told to.
+#[derive(Default)]
+struct Held {
+    asked_for: Mutex<Vec<u64>>,
+    answer: Notify,
+}
+
+impl PushGateway for Held {
+    fn kind(&self) -> GatewayKind {
+        GatewayKind::Webhook
+    }
+
+    fn check(&self, _target: &PushTarget) -> Result<(), TargetError> {
+        Ok(())
+    }
+
+    fn push<'a>(&'a self, _device: &'a PushTarget, push: &'a Push) -> BoxFuture<'a, Verdict> {
+        self.asked_for.lock().unwrap().push(push.expires_at());
+        async {
+            self.answer.notified().await;
+            Verdict::Accepted
+        }
+        .boxed()
+    }
+}
+
+/// Three wakes are claimed, and one place is there for them.
+async fn a_push_that_waited_for_its_place_until_its_time_was_over_is_not_sent(scratch: Scratch) {
+    let stage = Stage::with_phone(scratch).await;
+    let provider = Arc::<Held>::default();
+    let settings = WakeSettings {
+        limits: WakeLimits::default(),
+        in_flight_per_gateway_max: 1,
+        collapse_key: [3; 32],
+        tokens: token_keys(),
+    };
+    let gateways: Vec<Arc<dyn PushGateway>> = vec![provider.clone()];
+    let (database, node, clock) = (stage.db.database.clone(), stage.node.clone(), stage.clock.clone());
+    let waker = Waker::with_settings(database, node, gateways, settings, clock);
+    for (phone, seconds) in [(1, 100), (2, 60), (3, 61)] {
+        stage.db.register(phone, &stage.receiver.url()).await;
+        let wake = stage.wake(WakeReason::PaymentSettled, phone, seconds);
+        stage.open(NewWake { node_id: public(phone), ..wake }).await;
+    }
+    let mut in_flight = InFlight::new(&waker);
+    waker.claim_due(START, 8, &mut in_flight).await.unwrap();
+    in_flight.catch_up().await;
+    let asked_for = || provider.asked_for.lock().unwrap().clone();
+    assert_eq!((in_flight.len(), asked_for()), (3, vec![START + 100]));
+    stage.clock.advance(60);
+    // For the first, and for whoever comes next.
+    provider.answer.notify_one();
+    while asked_for().len() < 2 {
+        in_flight.next().await.unwrap();
+    }
+    provider.answer.notify_one();
+    while in_flight.next().await.is_some() {}
+    assert_eq!(
+        asked_for(),
+        [START + 100, START + 61],
+        "the second had no second left, and the third has one"
+    );
+    let said = "SELECT COUNT(*) AS n FROM wake_attempt JOIN wake ON wake.id = wake_attempt.wake \
+                WHERE expires_at = 1800000060 AND verdict = 'retry' AND why LIKE 'its time was over%'";
+    assert_eq!(stage.rows(said).await, 1);
+    assert_eq!(stage.rows("SELECT COUNT(*) AS n FROM wake_attempt WHERE verdict = 'accepted'").await, 2);
 }
