@@ -15,7 +15,7 @@ use sqlx::{AssertSqlSafe, Connection as _};
 use crate::postgres::codes;
 use crate::postgres::query::fetch;
 use crate::session::Wanted;
-use crate::{Database, DatabaseUrl, MigrationSet, TroubleKind, Value};
+use crate::{Database, DatabaseUrl, MigrationSet, Row, TroubleKind, Value};
 
 pub use schema::{assert_migrations_listed, schema};
 
@@ -154,24 +154,30 @@ impl Scratch {
     /// # Panics
     /// As [`Scratch::on_server`].
     pub async fn rows_of_sessions(&self, sessions: usize, sql: &'static str, params: &[Value]) -> u64 {
-        let (options, name) = must(self.server.as_ref().ok_or("it is SQLite"), "a server");
-        let options = options.clone().database(name);
-        let work = async || {
-            let mut connection = must(PgConnection::connect_with(&options).await, POSTGRES_URL_VAR);
+        let work = async |mut session: TestSession| {
             let mut rows = 0;
             loop {
-                match fetch(&mut connection, sql, params, Wanted::All).await {
-                    Ok(more) if more.is_empty() => break,
-                    Ok(more) => rows += more.len() as u64,
-                    // A deadlock: Postgres has undone one of the two.
-                    Err(error) if codes::trouble(&error) == Some(TroubleKind::Locked) => {}
-                    Err(error) => panic!("the statement: {error}"),
+                match session.fetch(sql, params).await.len() {
+                    0 => return rows,
+                    more => rows += more as u64,
                 }
             }
-            must(connection.close().await, "the connection's end");
-            rows
         };
-        futures::future::join_all((0..sessions).map(|_| work())).await.into_iter().sum()
+        self.in_sessions(sessions, work).await.into_iter().sum()
+    }
+
+    /// Works in so many sessions at once, without the one writer, and answers what each has come to.
+    ///
+    /// # Panics
+    /// As [`Scratch::on_server`].
+    pub async fn in_sessions<T>(&self, sessions: usize, work: impl AsyncFn(TestSession) -> T) -> Vec<T> {
+        let (options, name) = must(self.server.as_ref().ok_or("it is SQLite"), "a server");
+        let options = options.clone().database(name);
+        let one = async || {
+            let connection = must(PgConnection::connect_with(&options).await, POSTGRES_URL_VAR);
+            work(TestSession(connection)).await
+        };
+        futures::future::join_all((0..sessions).map(|_| one())).await
     }
 
     /// Ends every session that the database has, as a server that fails does.
@@ -183,6 +189,32 @@ impl Scratch {
         self.on_server(&format!(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
         ));
+    }
+}
+
+/// A session of a Postgres server, each statement of which is a transaction of its own.
+pub struct TestSession(PgConnection);
+
+impl fmt::Debug for TestSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TestSession")
+    }
+}
+
+impl TestSession {
+    /// All rows of a statement.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub async fn fetch(&mut self, sql: &'static str, params: &[Value]) -> Vec<Row> {
+        loop {
+            match fetch(&mut self.0, sql, params, Wanted::All).await {
+                Ok(rows) => return rows,
+                // A deadlock: Postgres has undone one of the two.
+                Err(error) if codes::trouble(&error) == Some(TroubleKind::Locked) => {}
+                Err(error) => panic!("the statement: {error}"),
+            }
+        }
     }
 }
 

@@ -317,17 +317,19 @@ impl Plan {
     }
 }
 
+/// Due still: the claim itself says so, since whoever else reads the row meanwhile may have claimed it.
+pub(crate) const CLAIM: &str = "UPDATE wake SET wake_id = $2, step = $3, attempts = $4, due_at = $5, put_off = NULL, lane = '' \
+     WHERE id = $1 AND state = 'open' AND due_at <= $6 AND attempts < $4";
+
 async fn push(
     tx: &mut Tx,
     mut wake: ClaimedWake,
     devices: Vec<Device>,
     now_unix: u64,
 ) -> Result<Option<ClaimedWake>, StorageError> {
-    // Due still: the claim itself says so, whoever else reads the row meanwhile.
     let claimed = tx
         .execute(
-            "UPDATE wake SET wake_id = $2, step = $3, attempts = $4, due_at = $5, put_off = NULL, lane = '' \
-         WHERE id = $1 AND state = 'open' AND due_at <= $6 AND attempts < $4",
+            CLAIM,
             &[
                 wake.id.into(),
                 wake.wake_id.0.into(),

@@ -10,11 +10,13 @@ pub mod ledger;
 mod limits;
 mod open;
 
+#[cfg(test)]
+pub(crate) use claim::CLAIM;
 pub use claim::{Claim, ClaimedWake, Claiming, PendingPush, claim_due, next_due};
 pub use finish::{PushOutcome, finish, postpone, take_over};
+pub use hurry::{HURRIED_WAKES_MAX, hurry};
 pub use limits::{LEASE_SECONDS, WakeLimits};
 pub use open::{acknowledge, end, ensure_open, open, open_within, rearm};
-pub use hurry::{HURRIED_WAKES_MAX, hurry};
 
 use bitcoin::secp256k1::PublicKey;
 use notifier::GatewayKind;
