@@ -71,7 +71,8 @@ pub struct FcmConfig {
     pub service_account_file: PathBuf,
     /// Google's endpoint.
     pub url: Url,
-    /// Where access tokens come from, if not from where the key file says.
+    /// Where access tokens are asked for, if not at the address in the key file: a proxy's, for instance. They are asked of the
+    /// one that the key file names all the same.
     pub token_url: Option<Url>,
 }
 

@@ -73,7 +73,8 @@ async fn service_account(config: &Config, credentials: PushCredentials, clock: &
         Verdict::RetryAfter(_, why) => Check::warning(
             NAME,
             format!("Google could not be asked: {why}"),
-            "see whether this machine reaches the token URL of the key file; it is asked again at the first push",
+            "see whether this machine reaches push.fcm.token_url, or without it the key file's token_uri; it is asked again at the \
+             first push",
         ),
         verdict => Check::failed(
             NAME,

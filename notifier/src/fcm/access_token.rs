@@ -139,7 +139,8 @@ impl AccessTokens {
         let claims = json!({
             "iss": self.account.client_email,
             "scope": SCOPE,
-            "aud": self.token_url.as_str(),
+            // Google's name for itself, however it is reached: by a proxy too.
+            "aud": self.account.token_url.as_str(),
             "iat": now_unix,
             "exp": now_unix + ASSERTION_SECONDS,
         });

@@ -37,7 +37,7 @@ pub struct FcmGateway {
 
 impl FcmGateway {
     /// A gateway for the project of `account`. `url` is [`FCM_URL`], and access tokens come from the account's own
-    /// `token_uri`, unless `token_url` says otherwise.
+    /// `token_uri`, unless `token_url` says how that is reached.
     pub fn new(
         client: ProviderClient,
         account: ServiceAccount,

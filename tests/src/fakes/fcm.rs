@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use serde::Deserialize;
@@ -43,7 +43,8 @@ pub struct Fcm {
 
 struct Inner {
     signer: Signer,
-    token_url: OnceLock<String>,
+    /// Its address, as key files and assertions have it.
+    token_uri: Mutex<String>,
     devices: Devices,
     clock: Clock,
     /// Until when each is good.
@@ -97,7 +98,7 @@ impl Fcm {
     pub async fn start(authority: &Authority, clock: Clock) -> Result<Self, Failure> {
         let inner = Arc::new(Inner {
             signer: Signer::rs256(PRIVATE_KEY_ID, &public_key()?),
-            token_url: OnceLock::new(),
+            token_uri: Mutex::default(),
             devices: Devices::default(),
             clock,
             access_tokens: Mutex::default(),
@@ -108,9 +109,19 @@ impl Fcm {
         let (endpoint, service) = (inner.clone(), inner.clone());
         let oauth = Server::start(authority, move |request| endpoint.give_token(&request)).await?;
         let server = Server::start(authority, move |request| service.answer(request)).await?;
-        // Nobody knows it before it is returned from here.
-        let _ = inner.token_url.set(format!("{}/token", oauth.url()));
-        Ok(Self { oauth, server, inner })
+        let fcm = Self { oauth, server, inner };
+        fcm.set_token_uri(&fcm.token_url());
+        Ok(fcm)
+    }
+
+    /// Where the token endpoint is.
+    pub fn token_url(&self) -> String {
+        format!("{}/token", self.oauth.url())
+    }
+
+    /// From now on key files have this address of the token endpoint, and assertions must: as if it were behind a proxy.
+    pub fn set_token_uri(&self, url: &str) {
+        url.clone_into(&mut lock(&self.inner.token_uri));
     }
 
     /// How the push service behaves, and where it is.
@@ -133,7 +144,7 @@ impl Fcm {
             "client_email": CLIENT_EMAIL,
             "client_id": "1",
             "auth_uri": "https://accounts.google.com/o/oauth2/auth",
-            "token_uri": self.inner.token_url.get(),
+            "token_uri": *lock(&self.inner.token_uri),
         })
         .to_string()
     }
@@ -214,7 +225,7 @@ impl Inner {
         if claims["iss"] != CLIENT_EMAIL {
             return refuse("invalid_grant", "Invalid grant: account not found");
         }
-        if claims["aud"].as_str() != self.token_url.get().map(String::as_str) {
+        if claims["aud"] != lock(&self.token_uri).as_str() {
             return refuse("invalid_grant", "Invalid JWT: Failed audience check.");
         }
         if !in_time {

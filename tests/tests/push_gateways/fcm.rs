@@ -153,6 +153,35 @@ async fn an_account_can_be_tried_without_a_push() {
     assert!(stage.fcm.taken().is_empty());
 }
 
+/// An operator's proxy stands before Google: it is asked, and Google is who the assertion is for.
+#[tokio::test]
+async fn a_token_endpoint_that_is_reached_otherwise_is_named_as_the_key_file_names_it() {
+    // Nobody is there.
+    const NAMED: &str = "https://localhost:9/token";
+    let (clock, authority) = (TestClock::new(), Authority::new().unwrap());
+    let fcm = Fcm::start(&authority, clock.fake()).await.unwrap();
+    fcm.set_token_uri(NAMED);
+    let gateway = |key_file: &str, token_url: Option<String>| {
+        let account = ServiceAccount::from_json(key_file.as_bytes()).unwrap();
+        let token_url = token_url.map(|url| url.parse().unwrap());
+        let url = fcm.server().url().parse().unwrap();
+        FcmGateway::new(client(&authority), account, &url, token_url, clock.ambient())
+    };
+    let phone = target(GatewayKind::Fcm, &"p".repeat(140));
+    fcm.add_device(&phone.token);
+    let by_proxy = gateway(&fcm.service_account(), Some(fcm.token_url()));
+    assert_eq!(by_proxy.push(&phone, &push(&clock)).await, Verdict::Accepted);
+    assert_eq!(fcm.access_tokens(), 1);
+    // Who asks another endpoint than the one that the assertion is for gets nothing.
+    let of_another = fcm.service_account().replace(NAMED, &fcm.token_url());
+    let refused = gateway(&of_another, None).push(&phone, &push(&clock)).await;
+    assert!(matches!(&refused, Verdict::Configuration(why) if why.contains("invalid_grant")), "{refused}");
+    // Without the setting the key file's address counts, where nobody is.
+    let lost = gateway(&fcm.service_account(), None).push(&phone, &push(&clock)).await;
+    assert!(matches!(&lost, Verdict::RetryAfter(None, why) if why.contains("no access token")), "{lost}");
+    assert_eq!((fcm.access_tokens(), fcm.taken_count()), (1, 1));
+}
+
 #[tokio::test]
 async fn a_wrong_clock_is_the_operators_mistake() {
     let stage = Stage::new().await;
@@ -224,19 +253,45 @@ async fn a_connection_that_ends_costs_at_most_its_own_pushes() {
     assert_eq!(stage.push().await, Verdict::Accepted);
     assert_eq!(stage.push().await, Verdict::Accepted);
     assert_eq!(server.connections(), 2);
+    // Refused streams were not looked at: they go out again by themselves.
+    server.next(Behaviour::Refuse);
+    assert_eq!(stage.push().await, Verdict::Accepted);
     for behaviour in [Behaviour::Abort, Behaviour::Silent] {
         server.next(behaviour.clone());
         let verdict = stage.push().await;
         assert_eq!(verdict.as_str(), "retry", "{behaviour:?}: {verdict}");
         assert_eq!(stage.push().await, Verdict::Accepted, "after {behaviour:?}");
     }
-    // A token endpoint that breaks off is no mistake of the operator's.
+    // The status came, and it is all that an accepted push needs.
+    server.next(Behaviour::Cut);
+    let verdict = stage.push().await;
+    assert!(matches!(verdict.as_str(), "accepted" | "retry"), "{verdict}");
+    assert_eq!(stage.push().await, Verdict::Accepted);
+    server.next(Behaviour::Slow(Duration::from_millis(200)));
+    assert_eq!(stage.push().await, Verdict::Accepted);
+    assert_eq!(stage.fcm.access_tokens(), 1, "nothing of it was about the access token");
+}
+
+#[tokio::test]
+async fn a_token_endpoint_that_breaks_off_is_no_mistake_of_the_operators() {
     let fresh = Stage::with_timeout(Duration::from_secs(2)).await;
     for behaviour in [Behaviour::Abort, Behaviour::Silent, Behaviour::Cut] {
         fresh.fcm.oauth().next(behaviour.clone());
         let verdict = fresh.push().await;
         assert_eq!(verdict.as_str(), "retry", "{behaviour:?}: {verdict}");
+        assert!(verdict.why().unwrap().contains("no access token"), "{behaviour:?}: {verdict}");
         fresh.clock.advance(11);
     }
-    assert_eq!(fresh.push().await, Verdict::Accepted);
+    assert_eq!((fresh.fcm.taken_count(), fresh.fcm.access_tokens()), (0, 0));
+    // A stream that was refused goes out again by itself, and one that takes its time is waited for, by all who ask.
+    for (issued, behaviour) in
+        [(1, Behaviour::Refuse), (2, Behaviour::GoAway), (3, Behaviour::Slow(Duration::from_millis(200)))]
+    {
+        fresh.fcm.oauth().next(behaviour.clone());
+        let (phone, push) = (fresh.phone(), push(&fresh.clock));
+        let verdicts = join_all((0..5).map(|_| fresh.gateway.push(&phone, &push))).await;
+        assert!(verdicts.iter().all(|verdict| *verdict == Verdict::Accepted), "{behaviour:?}: {verdicts:?}");
+        assert_eq!(fresh.fcm.access_tokens(), issued, "{behaviour:?}");
+        fresh.clock.advance(3_590);
+    }
 }

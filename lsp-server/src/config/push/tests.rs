@@ -37,12 +37,33 @@ fn providers_come_from_the_file_or_from_the_environment() {
 }
 
 #[test]
+fn each_endpoint_has_a_setting_of_its_own() {
+    let fcm = "[push.fcm]\nservice_account_file = \"/keys/fcm.json\"";
+    let usual = parse(&format!("{APPS}{fcm}"), &[]).unwrap().push;
+    assert_eq!(usual.apns.unwrap().sandbox_url.as_str(), "https://api.sandbox.push.apple.com/");
+    let google = usual.fcm.unwrap();
+    assert_eq!((google.url.as_str(), google.token_url), ("https://fcm.googleapis.com/", None));
+    let set = [
+        ("LSP__PUSH__APNS__PRODUCTION_URL", "https://proxy.internal/production"),
+        ("LSP__PUSH__APNS__SANDBOX_URL", "https://proxy.internal/sandbox"),
+        ("LSP__PUSH__FCM__URL", "https://proxy.internal/fcm"),
+        ("LSP__PUSH__FCM__TOKEN_URL", "https://proxy.internal/token"),
+    ];
+    let config = parse(&format!("{APPS}{fcm}"), &set).unwrap().push;
+    let (apns, google) = (config.apns.unwrap(), config.fcm.unwrap());
+    let urls = [apns.production_url, apns.sandbox_url, google.url, google.token_url.unwrap()];
+    assert_eq!(urls.map(String::from), set.map(|(_, url)| url.to_owned()));
+}
+
+#[test]
 fn mistakes_are_named() {
     for (push, expected) in [
         ("[push.apns]\napps = [{ bundle_id = \"com.a\" }]", "push.apns.apps: expected a list of apps"),
         ("[push.apns]\napp = []", "push.apns.app: is unknown; did you mean push.apns.apps?"),
         ("[push.apsn]\napps = []", "push.apsn: is unknown"),
         ("[push.apns]\nproduction_url = \"http://a\"", "push.apns.production_url: expected an https URL"),
+        ("[push.apns]\nsandbox_url = \"https://a:b@c/\"", "push.apns.sandbox_url: expected an https URL"),
+        ("[push.fcm]\ntoken_url = \"http://a/token\"", "push.fcm.token_url: expected an https URL"),
         ("[push]\nin_flight_per_provider_max = 0", "push.in_flight_per_provider_max: expected 1 to 1000"),
     ] {
         let ConfigError::Mistakes { mistakes, .. } = parse(push, &[]).unwrap_err() else { panic!("{push}") };
