@@ -5,9 +5,13 @@
 
 mod apns;
 mod fcm;
+mod posted;
 
 pub(crate) use apns::{ApnsAnswer, apns};
 pub(crate) use fcm::{fcm, oauth};
+#[cfg(test)]
+pub(crate) use posted::OTHER_FORM_PAUSE;
+pub(crate) use posted::{lsps5, posted};
 
 use std::error::Error;
 use std::time::Duration;
@@ -19,19 +23,6 @@ use crate::ssrf::resolver::NoUsableAddress;
 
 /// A provider that asks for a longer pause than this gets this one: a wake that waits longer is as good as lost.
 pub(crate) const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
-
-/// The answer of a URL that the device's owner chose (a webhook, a UnifiedPush endpoint). No status of one device's URL is
-/// the operator's fault, so none gives [`Verdict::Configuration`].
-pub(crate) fn posted(status: u16, retry_after: Option<Duration>) -> Verdict {
-    let why = format!("HTTP {status}").into();
-    match status {
-        200..=299 => Verdict::Accepted,
-        404 | 410 => Verdict::TokenDead(why),
-        408 | 425 | 429 | 500..=599 => Verdict::RetryAfter(retry_after, why),
-        // Redirects too: following one would lead to a URL that nobody checked.
-        _ => Verdict::BadPayload(why),
-    }
-}
 
 /// `Retry-After` in its form of seconds. The form of a date is left to the caller's schedule: it is rare, and would need a
 /// clock that agrees with the host's.

@@ -19,7 +19,6 @@ mod timestamp;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -37,9 +36,6 @@ pub const OWN_REASONS: &str = "lightning_rod_reasons";
 
 /// Hooks of which it is remembered what form of a timestamp they take. One that is forgotten costs a refused attempt.
 const HOOKS_REMEMBERED_MAX: usize = 10_000;
-
-/// How soon a hook that refused one form of the timestamp is tried with the other.
-const OTHER_FORM_PAUSE: Duration = Duration::from_secs(1);
 
 /// A block, on average.
 const BLOCK_SECONDS: u64 = 600;
@@ -98,7 +94,17 @@ impl Lsps5Gateway {
             return Verdict::RetryAfter(None, "the node gave no signature".into());
         };
         match self.client.post_to(url, headers, body.into_bytes()).await {
-            Ok(answer) => self.judge(url, known, answer),
+            Ok((status, retry_after)) => {
+                let (verdict, other_form) = classify::lsps5(status, retry_after, known.refused_other);
+                let learned = match other_form {
+                    true => Known { form: known.form.other(), refused_other: true },
+                    false => {
+                        Known { refused_other: known.refused_other && verdict != Verdict::Accepted, ..known }
+                    }
+                };
+                self.learn(url, learned);
+                verdict
+            }
             Err(verdict) => verdict,
         }
     }
@@ -116,18 +122,7 @@ impl Lsps5Gateway {
         self.forms.lock().unwrap_or_else(PoisonError::into_inner).get(url).copied().unwrap_or_default()
     }
 
-    fn judge(&self, url: &str, known: Known, (status, retry_after): (u16, Option<Duration>)) -> Verdict {
-        let (verdict, learned) = match status {
-            200 => (Verdict::Accepted, Known { refused_other: false, ..known }),
-            // bLIP-55: only 200.
-            201..=299 => (Verdict::BadPayload(format!("HTTP {status}").into()), known),
-            400 | 401 | 403 | 422 if !known.refused_other => {
-                let why = format!("HTTP {status}; the next attempt has the other form of the timestamp");
-                let other = Known { form: known.form.other(), refused_other: true };
-                (Verdict::RetryAfter(Some(OTHER_FORM_PAUSE), why.into()), other)
-            }
-            _ => (classify::posted(status, retry_after), known),
-        };
+    fn learn(&self, url: &str, learned: Known) {
         let mut forms = self.forms.lock().unwrap_or_else(PoisonError::into_inner);
         if learned == Known::default() {
             forms.remove(url);
@@ -137,7 +132,6 @@ impl Lsps5Gateway {
             }
             forms.insert(url.to_owned(), learned);
         }
-        verdict
     }
 
     /// `WebhookNotification` as `lightning-liquidity` writes it, which its validator checks the signature against.

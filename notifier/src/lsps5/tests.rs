@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 
 use super::*;
+use crate::classify::OTHER_FORM_PAUSE;
 use crate::webhook::tests::server::{Request, Server};
 use crate::{UrlClientConfig, WakeId};
 
