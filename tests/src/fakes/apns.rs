@@ -68,6 +68,7 @@ pub struct Team<'a> {
 struct Payload {
     aps: Aps,
     push: Option<String>,
+    notification_payload: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -220,7 +221,7 @@ impl Inner {
         if request.body.len() > PAYLOAD_BYTES_MAX {
             return Err((413, "PayloadTooLarge"));
         }
-        let Payload { aps, push } =
+        let Payload { aps, push, notification_payload } =
             serde_json::from_slice(&request.body).map_err(|_| (400, "PayloadEmpty"))?;
         if aps.alert.is_none() || aps.mutable_content != Some(1) {
             return Err((400, "PayloadEmpty"));
@@ -228,7 +229,7 @@ impl Inner {
         if !self.devices.knows(token) {
             return Err((400, "BadDeviceToken"));
         }
-        let push = push.ok_or((400, "PayloadEmpty"))?;
+        let push = push.or(notification_payload).ok_or((400, "PayloadEmpty"))?;
         Ok((token.to_owned(), push))
     }
 

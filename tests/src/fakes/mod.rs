@@ -22,7 +22,7 @@ pub struct Taken {
     pub at: Instant,
     /// To which device.
     pub token: String,
-    /// What the app finds under `push`.
+    /// What the app finds under `push`, or `notification_payload`.
     pub push: String,
     /// The whole request.
     pub request: Request,

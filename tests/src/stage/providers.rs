@@ -19,10 +19,15 @@ pub const APNS_TOKEN: &str = "5f0e1d2c3b4a59687786958473625140ff0e1d2c3b4a596877
 pub const FCM_TOKEN: &str =
     "dE9tYXRvLXBhc3RlLW5v:APA91bGx-payee_0123456789-abcdefghijklmnopqrstuvwxyz_ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
+/// What key files call the token endpoint. It is reached at another address, which the LSPs are told, as if by a proxy.
+const TOKEN_URI: &str = "https://localhost:9/token";
+
 /// Apple's and Google's push services, running in this process.
 pub struct Providers {
     /// For the payer's iPhone.
     pub apns: Apns,
+    /// Apple's environment for development builds, which knows no device.
+    pub sandbox: Apns,
     /// For the payee's Android phone.
     pub fcm: Fcm,
     settings: Vec<(&'static str, String)>,
@@ -32,7 +37,7 @@ pub struct Providers {
 }
 
 impl Providers {
-    /// Starts both, with their keys in `folder`, which has to outlive the LSPs that are told of them.
+    /// Starts them, with their keys in `folder`, which has to outlive the LSPs that are told of them.
     ///
     /// # Errors
     ///
@@ -40,7 +45,9 @@ impl Providers {
     pub async fn start(folder: &Path) -> Result<Self, Failure> {
         let (authority, key) = (Authority::new()?, DeveloperKey::new()?);
         let apns = Apns::start(&authority, &key, &[BUNDLE_ID], system_clock()).await?;
+        let sandbox = Apns::start(&authority, &key, &[BUNDLE_ID], system_clock()).await?;
         let fcm = Fcm::start(&authority, system_clock()).await?;
+        fcm.set_token_uri(TOKEN_URI);
         let write = |name: &str, text: &str| -> Result<PathBuf, Failure> {
             let path = folder.join(name);
             std::fs::write(&path, text).map_err(|source| Failure::File { path: path.clone(), source })?;
@@ -55,11 +62,13 @@ impl Providers {
             ("push.extra_root_certificates", roots.display().to_string()),
             ("push.apns.apps", app),
             ("push.apns.production_url", apns.server().url().to_owned()),
+            ("push.apns.sandbox_url", sandbox.server().url().to_owned()),
             ("push.fcm.service_account_file", account.display().to_string()),
             ("push.fcm.url", fcm.server().url().to_owned()),
+            ("push.fcm.token_url", fcm.token_url()),
         ];
         let (payees_token, tokens) = (Mutex::new(FCM_TOKEN.to_owned()), AtomicU64::new(0));
-        Ok(Self { apns, fcm, settings, payees_token, tokens })
+        Ok(Self { apns, sandbox, fcm, settings, payees_token, tokens })
     }
 
     /// What the LSPs are told.

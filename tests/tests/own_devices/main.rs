@@ -2,6 +2,8 @@
 
 mod hook;
 mod lsps5;
+mod notify;
+mod pushed;
 mod tls;
 
 use serde_json::Value;

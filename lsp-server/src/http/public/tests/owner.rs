@@ -157,7 +157,11 @@ async fn a_test_push_says_what_the_provider_said() {
     assert_eq!(answer.headers()[header::RETRY_AFTER], "30");
     refused(answer, StatusCode::TOO_MANY_REQUESTS, "too_soon").await;
     api.clock.advance(30);
-    assert_eq!(test().await.status(), StatusCode::OK);
+    receiver.answers(StatusCode::GONE, None);
+    let verdict: TestPushResponse = test().await.json().await.unwrap();
+    assert_eq!((verdict.verdict.as_str(), verdict.why.as_deref()), ("token_dead", Some("HTTP 410")));
+    api.clock.advance(30);
+    refused(test().await, StatusCode::NOT_FOUND, "not_found").await;
 }
 
 #[tokio::test]
