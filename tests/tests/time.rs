@@ -5,6 +5,8 @@ use tests::stage::{PAYMENT_TIMEOUT, Setup, Stage};
 use tests::wait::{Seen, wait_until};
 
 const AMOUNT_MSAT: u64 = 300_000_000;
+/// So many blocks before a hold's deadline its payer is called.
+const NEAR_BLOCKS: u32 = 2;
 
 /// Blocks an hour and more apart, as the real chain has them at times.
 #[tokio::test]
@@ -101,6 +103,48 @@ async fn a_deadline_that_passes_gives_the_money_back() -> TestResult {
     let failed = stage.payer.wait_for_step("failed", PAYMENT_TIMEOUT).await?;
     let failed = failed.step("failed").ok_or_else(|| Failure::wrong("no such step"))?;
     assert_eq!(failed.value["payment_hash"].as_str(), Some(hash.as_str()));
+    stage.payee.enter_coverage();
+    assert_eq!(stage.settled_balances().await?, before);
+    assert!(stage.all_channels_open(&setup).await?);
+    stage.finish().await?;
+    Ok(())
+}
+
+/// The payer sleeps, with a phone that a push reaches. Before the deadline it is called, so that it is there, or has just been, when
+/// its money comes back.
+#[tokio::test]
+async fn a_sleeping_payer_is_called_before_its_deadline() -> TestResult {
+    let setup = Setup::lsps(2);
+    let stage = Stage::new(setup.clone()).await?;
+    let before = stage.balances().await?;
+    stage.payee.leave_coverage();
+    let (invoice, hash) = stage.invoice(AMOUNT_MSAT, &[]).await?;
+    let paid = stage.pay(&invoice, &["--hold-blocks", "20"]).await?;
+    let deadline = paid.step("blocked").and_then(|line| line.value["deadline"].as_u64());
+    let deadline =
+        u32::try_from(deadline.ok_or_else(|| Failure::wrong(format!("no deadline in {paid:?}")))?)?;
+    stage.payee.wait_for_push(1, PAYMENT_TIMEOUT).await?;
+    let reasons = || -> Vec<_> { stage.payer.pushes().into_iter().map(|push| push.body.reason).collect() };
+
+    stage.mine(deadline.saturating_sub(stage.bitcoind.height().await?) - NEAR_BLOCKS - 1).await?;
+    assert_eq!(reasons(), [""; 0], "there is time");
+    stage.mine(1).await?;
+    let push = stage.payer.wait_for_push(1, PAYMENT_TIMEOUT).await?;
+    assert_eq!(push.body.reason, "expiry_soon");
+    let came = stage.payer.wait_for_step("connected", PAYMENT_TIMEOUT).await?;
+    assert!(came.step("failed").is_none(), "it is held still: {came:?}");
+    let holds = stage.payers_lsp().holds().await?;
+    assert_eq!(holds.iter().map(|hold| hold.held_parts).collect::<Vec<_>>(), [1]);
+
+    stage.mine(NEAR_BLOCKS).await?;
+    let failed = stage.payer.wait_for_step("failed", PAYMENT_TIMEOUT).await?;
+    let failed = failed.step("failed").ok_or_else(|| Failure::wrong("no such step"))?;
+    assert_eq!(failed.value["payment_hash"].as_str(), Some(hash.as_str()));
+    let reasons = reasons();
+    assert!(
+        reasons.iter().all(|reason| ["expiry_soon", "payment_failed"].contains(&reason.as_str())),
+        "{reasons:?}"
+    );
     stage.payee.enter_coverage();
     assert_eq!(stage.settled_balances().await?, before);
     assert!(stage.all_channels_open(&setup).await?);
