@@ -20,7 +20,7 @@ const ANCHOR_SAT: u64 = 330;
 pub const ROUNDING_MSAT: u64 = 1_000;
 
 /// Looks at an unchanged world between two handfuls of blocks.
-const LOOKS_PER_HANDFUL: u32 = 10;
+const LOOKS_PER_HANDFUL: u32 = 5;
 
 /// Blocks in a handful: something may wait for its time lock.
 const HANDFUL_BLOCKS: u32 = 12;

@@ -1,7 +1,11 @@
 //! A release that survives loss: of messages, of processes, of a part.
 
+use std::time::Duration;
+
 use lightning_types::payment::PaymentHash;
+use protocol::hold::PartStateTag;
 use protocol::wire::{BlockAnswer, HoldStateCode};
+use tests::books::{Books, Owner};
 use tests::doom::{Doom, Fate};
 use tests::failure::{Failure, TestResult};
 use tests::puppet::{Ended, Puppet, PuppetStage};
@@ -11,6 +15,10 @@ use tests::wait::{SOON, Seen, wait_until};
 const AMOUNT_MSAT: u64 = 50_000_000;
 /// More than one of the payer's channels can carry, and less than two.
 const TWO_PARTS_MSAT: u64 = 1_500_000_000;
+/// For one of its parts there is room on the payee's channel, and not for both: half a million satoshi are the payee's already.
+const SMALL_CHANNEL_SAT: u64 = 2_000_000;
+/// An LDK payee drops a payment of which a part is missing at its third tick, a minute each, and a fourth may have begun.
+const PAYEE_GIVES_UP: Duration = Duration::from_secs(300);
 const HOLD_BLOCKS: u32 = 50;
 /// Blocks that the payer's route has on top of the hold.
 const PAY_BLOCKS: u32 = HOLD_BLOCKS + 20;
@@ -135,6 +143,9 @@ async fn parts_go_together_and_come_back_together() -> TestResult {
     assert_eq!(stage.balances_msat().await?, before);
 
     // The channel of one is closed while both are held: the other comes back without a block, and nothing is released.
+    let owners =
+        [Owner::Lsp(&stage.lsps[0]), Owner::Lsp(&stage.lsps[1]), Owner::Phone(payer), Owner::Phone(payee)];
+    let mut books = Books::open(&stage.bitcoind, &owners).await?;
     let (invoice, pid) = (payee.invoice(TWO_PARTS_MSAT).await?, payer.new_pid());
     let hash = invoice.payment_hash();
     let deadline = hold(payer, &invoice, &pid, 2).await?;
@@ -156,6 +167,63 @@ async fn parts_go_together_and_come_back_together() -> TestResult {
     assert_eq!(payee.balance_msat(), before[1]);
     assert!(payee.node().channels().iter().all(|channel| channel.pending_inbound_htlcs == 0));
     assert_eq!(payee.times_paid(hash), 0);
+
+    // What was on the closed channel the payer has on chain in the end, its part too, which expires there.
+    let shown = lsp.hold(&pid.hash().to_string()).await?;
+    let expiry = shown.iter().flat_map(|hold| &hold.parts).filter_map(|part| part.inbound_expiry).max();
+    let expiry = expiry.ok_or_else(|| Failure::wrong(format!("no part has an expiry: {shown:?}")))?;
+    stage.mine(payer.height().blocks_until(expiry)).await?;
+    let taken = books.wait_until_even(&stage.bitcoind, &owners).await?;
+    assert_eq!(taken.closes, 1);
+    assert_eq!(payee.balance_msat(), before[1]);
+    assert_eq!(payer.node().channels().len(), 1);
+    stage.finish().await?;
+    Ok(())
+}
+
+/// The payee's LSP can carry one of two released parts, and fails the other. The payee waits for the whole, gives up as LDK does,
+/// and the part that arrived goes back too: long before anything expires.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_that_fails_downstream_takes_the_other_back() -> TestResult {
+    let stage = PuppetStage::with_payee_channel(2, 2, &[], SMALL_CHANNEL_SAT).await?;
+    let (payer, payee, lsp) = (&stage.payer, &stage.payee, stage.payers_lsp());
+    let before = stage.balances_msat().await?;
+    let (invoice, pid) = (payee.invoice(TWO_PARTS_MSAT).await?, payer.new_pid());
+    let hash = invoice.payment_hash();
+    let deadline = hold(payer, &invoice, &pid, 2).await?;
+    let height = payer.height();
+    payer.send_pending(&invoice, payer.pending_for(&invoice, &pid, deadline))?;
+    payee.unblock(&payee.wait_for_pending(hash).await?)?;
+
+    // One goes back at once, and is not the end of the other.
+    let pending = |puppet: &Puppet| -> (usize, usize) {
+        let channels = puppet.node().channels();
+        let inbound = channels.iter().map(|channel| channel.pending_inbound_htlcs).sum();
+        (inbound, channels.iter().map(|channel| channel.pending_outbound_htlcs).sum())
+    };
+    wait_until("one part to be back, and one at the payee", PAYMENT_TIMEOUT, async || {
+        let (at_payer, at_payee) = (pending(payer).1, pending(payee).0);
+        let shown = lsp.hold(&pid.hash().to_string()).await?;
+        Ok::<_, Failure>(if (at_payer, at_payee) == (1, 1) {
+            Seen::Done(())
+        } else {
+            Seen::NotYet(format!("{at_payer} on the payer's channels, {at_payee} on the payee's, {shown:?}"))
+        })
+    })
+    .await?;
+    assert_eq!(payer.payment_ended(hash), None, "the payee has one, and may still take it");
+    assert_eq!(payer.status(&pid).await?.state, HoldStateCode::Released);
+
+    assert_eq!(payer.wait_for_payment(hash, PAYEE_GIVES_UP).await?, Ended::Failed);
+    wait_for_state(payer, &pid, HoldStateCode::Failed).await?;
+    assert_eq!(payer.height(), height, "no block had to come for it");
+    assert_eq!((payee.times_paid(hash), pending(payee), pending(payer)), (0, (0, 0), (0, 0)));
+    let shown = lsp.hold(&pid.hash().to_string()).await?;
+    let states: Vec<_> = shown.iter().flat_map(|hold| &hold.parts).map(|part| part.state).collect();
+    assert_eq!(states, [PartStateTag::Failed; 2], "{shown:?}");
+    assert!(lsp.holds().await?.is_empty());
+    assert_eq!(stage.balances_msat().await?, before);
+    assert_eq!(lsp.check_holds().await?.newest, []);
     stage.finish().await?;
     Ok(())
 }

@@ -48,6 +48,20 @@ impl PuppetStage {
         payer_channels: usize,
         settings: &[(&str, &str)],
     ) -> Result<Self, Failure> {
+        Self::with_payee_channel(lsps_count, payer_channels, settings, PAYEE_CHANNEL_SAT).await
+    }
+
+    /// As [`Self::new`], with a payee's channel of this capacity.
+    ///
+    /// # Errors
+    ///
+    /// When anything of it fails.
+    pub async fn with_payee_channel(
+        lsps_count: usize,
+        payer_channels: usize,
+        settings: &[(&str, &str)],
+        payee_channel_sat: u64,
+    ) -> Result<Self, Failure> {
         let folder = Folder::new()?;
         let mut logs = Logs::default();
         let bitcoind =
@@ -56,7 +70,7 @@ impl PuppetStage {
         for name in ["lsp_a", "lsp_b"].into_iter().take(lsps_count) {
             logs.add(name, folder.path().join(format!("{name}.log")));
             let lsp = Lsp::start_new(name, folder.path(), &bitcoind, FEES, settings).await?;
-            let coins_sat = LSPS_CHANNEL_SAT + PAYEE_CHANNEL_SAT + 2 * ON_CHAIN_EXTRA_SAT;
+            let coins_sat = LSPS_CHANNEL_SAT + payee_channel_sat + 2 * ON_CHAIN_EXTRA_SAT;
             bitcoind.send(&lsp.address().await?, coins_sat).await?;
             lsps.push(lsp);
         }
@@ -80,7 +94,7 @@ impl PuppetStage {
             bitcoind.wait_for_transactions(opened).await?;
         }
         let push_msat = PAYEE_SHARE_SAT * 1000;
-        let terms = ChannelTerms { capacity_sat: PAYEE_CHANNEL_SAT, push_msat, announce: false };
+        let terms = ChannelTerms { capacity_sat: payee_channel_sat, push_msat, announce: false };
         last.open(&payee.node_id().to_string(), terms).await?;
         bitcoind.wait_for_transactions(opened + 1).await?;
         payer.open_channels(&bitcoind, payer_channels, PAYER_CHANNEL_SAT).await?;
