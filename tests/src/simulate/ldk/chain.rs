@@ -32,10 +32,14 @@ impl State {
             let (expiry, out_expiry) = (self.htlcs[htlc].expiry, self.htlcs[htlc].out_expiry);
             match self.at(htlc) {
                 At::Intercepted if height >= out_expiry.saturating_sub(FAIL_BACK_BLOCKS) => {
-                    self.trace.count("HTLC failed by LDK's own timeout");
-                    if self.htlcs[htlc].under_hold && self.calm >= CALM_BLOCKS_MIN && self.htlcs[htlc].told {
-                        self.left_to_ldk(htlc);
-                    }
+                    // Of a held one the deadline passed in the same burst of blocks, or while the LSP was down: after any block
+                    // that the LSP had time for, `check_deadlines` would have found it held.
+                    let held = self.htlcs[htlc].under_hold;
+                    self.trace.count(if held {
+                        "held HTLC failed by LDK's own timeout"
+                    } else {
+                        "HTLC failed by LDK's own timeout"
+                    });
                     self.fail(htlc);
                 }
                 At::Claimed if expiry <= height + CLAIM_BLOCKS && self.channels[inbound].open => {

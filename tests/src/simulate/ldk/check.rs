@@ -202,13 +202,6 @@ impl State {
         }
     }
 
-    /// The LSP left a held HTLC to LDK's own timeout.
-    pub(super) fn left_to_ldk(&mut self, htlc: usize) {
-        let payment = &self.payments[self.htlcs[htlc].payment];
-        let deadline = payment.granted.unwrap_or_default();
-        self.trace.line(format!("  htlc {htlc}: the LSP did not fail it at {deadline}"));
-    }
-
     /// Whether a phone comes when it is pushed.
     pub fn answers_pushes(&self, phone: usize) -> bool {
         !self.mute.contains(&phone)
