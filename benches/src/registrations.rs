@@ -42,6 +42,10 @@ pub(crate) struct Report {
     /// Many at once divided by one by one.
     pub(crate) throughput_ratio: f64,
     pub(crate) cpu_ratio: f64,
+    /// The most that a server with an fsync for each registration could do, had it nothing else to do, on however many connections.
+    pub(crate) fsyncs_per_second: f64,
+    /// Many at once divided by that.
+    pub(crate) fsync_ratio: f64,
 }
 
 /// Per registration at the LSP, but for the throughput.
@@ -113,14 +117,25 @@ pub(crate) async fn measure(
         }
     }
     lsp.stop().await?;
+    let fsyncs_per_second = fsyncs_per_second(&one_by_one);
     let (at_once, one_by_one) = (Figures::of(&at_once), Figures::of(&one_by_one));
     Ok(Report {
         lanes: LANES,
         throughput_ratio: at_once.registrations_per_second / one_by_one.registrations_per_second,
         cpu_ratio: at_once.cpu_ms / one_by_one.cpu_ms,
+        fsyncs_per_second,
+        fsync_ratio: at_once.registrations_per_second / fsyncs_per_second,
         at_once,
         one_by_one,
     })
+}
+
+fn fsyncs_per_second(runs: &[Run]) -> f64 {
+    let (fsyncs, nanos) = runs
+        .iter()
+        .map(|run| run.usage.durable)
+        .fold((0, 0), |(fsyncs, nanos), durable| (fsyncs + durable.fsyncs, nanos + durable.nanos));
+    fsyncs as f64 / Duration::from_nanos(nanos).as_secs_f64()
 }
 
 /// Whom the phones know.
@@ -264,7 +279,8 @@ impl Report {
         };
         format!(
             "signed device registrations, {} and {}\n\n{:<22}  registrations/s  commits  fsyncs  CPU ms\n{}{}\
-             at once / one by one: throughput {:.2}, CPU {:.2}\n",
+             at once / one by one: throughput {:.2}, CPU {:.2}\n\
+             fsyncs that can be done in a second, one after the other: {:.0}; at once / that: {:.2}\n",
             self.at_once.registrations,
             self.one_by_one.registrations,
             "",
@@ -272,6 +288,8 @@ impl Report {
             line("one by one", &self.one_by_one),
             self.throughput_ratio,
             self.cpu_ratio,
+            self.fsyncs_per_second,
+            self.fsync_ratio,
         )
     }
 }
