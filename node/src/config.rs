@@ -88,11 +88,16 @@ pub struct LspSettings {
 }
 
 impl Role {
-    /// A phone has one peer, which is bounded like any other.
+    /// A phone's one peer is its LSP, which hands over a whole mailbox at once and then forgets it: what the phone drops is lost. Its
+    /// bound only keeps an LSP that has gone mad from its battery.
     pub(crate) fn peer_limits(&self) -> PeerLimits {
         match self {
             Self::Lsp(settings) => settings.peers,
-            Self::Wallet { .. } => PeerLimits::default(),
+            Self::Wallet { .. } => PeerLimits {
+                onion_messages_per_second: 500,
+                onion_messages_burst: 5_000,
+                ..PeerLimits::default()
+            },
         }
     }
 }

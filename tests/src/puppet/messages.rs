@@ -244,6 +244,11 @@ impl Puppet {
         .await
     }
 
+    /// How many payment_pendings came, and were not waited for.
+    pub fn pendings_heard(&self) -> usize {
+        self.strings.count_messages(|incoming| matches!(incoming.message, Message::PaymentPending(_)))
+    }
+
     /// Waits for a payee's refusal.
     ///
     /// # Errors

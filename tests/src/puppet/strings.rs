@@ -23,6 +23,11 @@ impl Strings {
         self.events.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    pub(super) fn count_messages(&self, counts: impl Fn(&IncomingMessage) -> bool) -> usize {
+        let messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
+        messages.iter().filter(|message| counts(message)).count()
+    }
+
     /// The first message for which `pick` answers something. It is forgotten.
     pub(super) fn take_message<T>(&self, mut pick: impl FnMut(&IncomingMessage) -> Option<T>) -> Option<T> {
         let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);

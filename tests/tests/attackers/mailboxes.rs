@@ -1,5 +1,7 @@
 //! Messages to many phones: somebody who wants to fill the whole mailbox.
 
+use std::time::{Duration, Instant};
+
 use super::*;
 
 /// What one client may have waiting here, and what all peers without a channel together may.
@@ -77,6 +79,65 @@ async fn messages_to_many_phones() -> TestResult {
     for stranger in strangers {
         stranger.go_offline().await;
     }
+    town.finish(0).await?;
+    Ok(())
+}
+
+/// More than the phone's LSP lets anybody else send at once: what a phone does not take then is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_phone_gets_all_that_waited_for_it() -> TestResult {
+    const WAITING: usize = 400;
+    let town = Town::new(&[
+        ("peers.onion_messages_burst", "2000"),
+        ("mailbox.sender_messages_max", "2000"),
+        ("mailbox.sender_bytes_max", "10000000"),
+        ("mailbox.recipient_messages_max", "2000"),
+        ("mailbox.recipient_bytes_max", "10000000"),
+    ])
+    .await?;
+    let phone = stranger(&town, "phone").await?;
+    let status = phone.register(town.lsp(), "http://127.0.0.1:9/phone").await?;
+    assert_eq!(status, StatusCode::CREATED);
+    let phone_id = phone.node_id();
+    phone.go_offline().await;
+    let sender = town.stage.puppet("sender").await?;
+    let waiting = async || Ok::<_, Failure>(kept_from(&town, &[&sender]).await?.len());
+    wait_until("the mailbox to be full", SOON, async || {
+        let kept = waiting().await?;
+        for _ in kept..kept.saturating_add(20).min(WAITING) {
+            sender.pester(phone_id)?;
+        }
+        Ok(if kept >= WAITING { Seen::Done(()) } else { Seen::NotYet(format!("{kept} kept")) })
+    })
+    .await?;
+    // What was on its way is kept, too.
+    let mut kept = (waiting().await?, Instant::now());
+    wait_until("no more to come", SOON, async || {
+        let now = waiting().await?;
+        if now != kept.0 {
+            kept = (now, Instant::now());
+        }
+        Ok(if kept.1.elapsed() > Duration::from_secs(1) {
+            Seen::Done(())
+        } else {
+            Seen::NotYet(now.to_string())
+        })
+    })
+    .await?;
+
+    let phone = stranger(&town, "phone").await?;
+    wait_until("the mailbox to be empty", SOON, async || {
+        let left = waiting().await?;
+        Ok(if left == 0 { Seen::Done(()) } else { Seen::NotYet(format!("{left} are left")) })
+    })
+    .await?;
+    wait_until("the phone to hear them all", SOON, async || {
+        let heard = phone.pendings_heard();
+        Ok(if heard == kept.0 { Seen::Done(()) } else { Seen::NotYet(format!("{heard} of {}", kept.0)) })
+    })
+    .await?;
+    phone.go_offline().await;
+    sender.go_offline().await;
     town.finish(0).await?;
     Ok(())
 }
