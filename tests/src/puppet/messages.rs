@@ -244,8 +244,8 @@ impl Puppet {
         .await
     }
 
-    /// How many payment_pendings came, and were not waited for.
-    pub fn pendings_heard(&self) -> usize {
+    /// How many payment_pending messages came, but for those that were waited for.
+    pub fn pending_heard(&self) -> usize {
         self.strings.count_messages(|incoming| matches!(incoming.message, Message::PaymentPending(_)))
     }
 

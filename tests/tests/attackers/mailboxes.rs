@@ -132,7 +132,7 @@ async fn a_phone_gets_all_that_waited_for_it() -> TestResult {
     })
     .await?;
     wait_until("the phone to hear them all", SOON, async || {
-        let heard = phone.pendings_heard();
+        let heard = phone.pending_heard();
         Ok(if heard == kept.0 { Seen::Done(()) } else { Seen::NotYet(format!("{heard} of {}", kept.0)) })
     })
     .await?;
