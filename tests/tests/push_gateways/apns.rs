@@ -186,7 +186,7 @@ async fn every_answer_has_its_outcome() {
 }
 
 #[tokio::test]
-async fn one_provider_token_serves_all_for_forty_minutes() {
+async fn one_provider_token_serves_all_for_half_an_hour() {
     let stage = Stage::new().await;
     let phone = stage.phone();
     let push = push(&stage.clock);
