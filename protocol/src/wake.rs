@@ -25,7 +25,7 @@ const FIRST_DELAYS_SECONDS: [u64; 6] = [0, 5, 15, 30, 60, 120];
 pub const ATTEMPTS_BY_THE_CLOCK: u32 = FIRST_DELAYS_SECONDS.len() as u32;
 /// The seconds until an attempt after that for which no block comes: two blocks' time. A chain that stands still silences nobody.
 const BLOCKLESS_DELAY_SECONDS: u64 = 1_200;
-/// However near the end is, and however fast blocks come, attempts are this far apart, in seconds.
+/// However near the end is, attempts by the clock are this far apart, in seconds.
 const DELAY_SECONDS_MIN: u64 = 60;
 
 /// When attempt number `attempt` (the first is 0) is due, in seconds since 1970, if the one before it was made, or the
