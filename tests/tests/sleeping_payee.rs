@@ -1,7 +1,9 @@
 //! The payee is off when the HTLC comes.
 
+use protocol::api::admin::WakeView;
 use tests::failure::TestResult;
 use tests::stage::{PAYMENT_TIMEOUT, Setup, Stage};
+use tests::wait::{SOON, Seen, wait_until};
 
 const AMOUNT_MSAT: u64 = 300_000_000;
 
@@ -26,6 +28,50 @@ async fn a_released_payment_wakes_the_payee() -> TestResult {
     assert_eq!(push.body.reason, "payment_incoming");
     stage.payee.wait_for_step("paid", PAYMENT_TIMEOUT).await?;
     puppet.wait_for_payment(invoice.payment_hash(), PAYMENT_TIMEOUT).await?;
+    puppet.go_offline().await;
+    stage.finish().await?;
+    Ok(())
+}
+
+/// The pid comes while the payee, a client of the payer's own LSP, is off: it is woken, and the payment waits for it. A payment that
+/// its payer takes back meanwhile wakes nobody any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_released_payment_wakes_a_payee_of_the_same_lsp() -> TestResult {
+    let stage = Stage::new(Setup::lsps(1)).await?;
+    let puppet = stage.puppet("puppet").await?;
+    let mut payments = Vec::new();
+    for _ in 0..2 {
+        let (invoice, _) = stage.invoice(AMOUNT_MSAT, &[]).await?;
+        let invoice = tests::puppet::parse_invoice(&invoice)?;
+        let pid = puppet.new_pid();
+        puppet.block(&pid, vec![invoice.payment_hash()], puppet.height().plus(50)).await?;
+        puppet.pay(&invoice, 70).await?;
+        puppet.wait_until_held(&pid, 1).await?;
+        payments.push((invoice.payment_hash(), pid));
+    }
+    stage.payee.leave_coverage();
+    for (_, pid) in &payments {
+        stage.payers_lsp().tell(&["holds", "release"], Some(&puppet.pid_in_hex(pid))).await?;
+    }
+    let lsp = stage.payers_lsp();
+    let wait_for_wakes = async |count: usize| {
+        wait_until(&format!("{count} open wakes"), SOON, async || {
+            let wakes = lsp.wakes().await?;
+            let is_open = |wake: &&WakeView| wake.reason.as_str() == "payment_incoming";
+            let open = wakes.iter().filter(is_open).count();
+            Ok(if open == count { Seen::Done(()) } else { Seen::NotYet(format!("{wakes:#?}")) })
+        })
+        .await
+    };
+    wait_for_wakes(2).await?;
+    let (taken_back, pid) = &payments[1];
+    puppet.cancel(pid).await?;
+    wait_for_wakes(1).await?;
+    puppet.wait_for_failure(*taken_back).await?;
+
+    stage.payee.enter_coverage();
+    stage.payee.wait_for_step("paid", PAYMENT_TIMEOUT).await?;
+    puppet.wait_for_payment(payments[0].0, PAYMENT_TIMEOUT).await?;
     puppet.go_offline().await;
     stage.finish().await?;
     Ok(())

@@ -134,6 +134,14 @@ impl Wallet {
     }
 }
 
+impl Wallet {
+    /// Waits until no payment is on its way to this wallet, at most `limit`: whoever went online for something else may have had a
+    /// payer's question, and said yes to it.
+    pub async fn receive(&self, limit: Duration) {
+        self.core.until(limit, || !self.core.is_receiving(limit)).await;
+    }
+}
+
 impl Core {
     pub(crate) async fn open_payments(&self) -> Result<Vec<Payment>, WalletError> {
         Ok(self.database.read("open_payments", |tx| Box::pin(payments::open(tx))).await?)

@@ -46,7 +46,9 @@ impl Payments {
         if let Some(limit) = stepped.over {
             limits::refused(limit, Some(stepped.payer));
         }
-        if !stepped.forward.is_empty() {
+        if stepped.forward.iter().any(|part| !self.is_open(part)) {
+            self.withdraw(&stepped.forward);
+        } else if !stepped.forward.is_empty() {
             storage::crash_point!("before_release");
             for part in &stepped.forward {
                 self.release(part);
@@ -85,6 +87,42 @@ impl Payments {
         }
     }
 
+    /// Its way out is as it was when its release was decided.
+    fn is_open(&self, part: &Part) -> bool {
+        self.node.carry(part.next_hop_scid).is_some_and(|carry| carry.is_usable)
+    }
+
+    /// Holds on to what cannot go any more: LDK would answer Ok for a peer that is gone, and fail the HTLC. It was told nothing, and
+    /// the next hop's coming asks for a look.
+    fn withdraw(self: &Arc<Self>, parts: &[Part]) {
+        let kept: Vec<_> =
+            parts.iter().filter(|part| self.is_kept(part)).map(|part| part.intercept_id).collect();
+        tracing::info!(
+            parts = parts.len(),
+            kept = kept.len(),
+            "the next hop left before the release; held on"
+        );
+        {
+            let mut routes = lock(&self.routes);
+            routes.taken(&*self.node, parts);
+            kept.iter().for_each(|id| routes.take_back(*id));
+        }
+        let Some(id) = kept.first().copied() else { return };
+        let event = HoldEvent::ReleaseWithdrawn { parts: kept };
+        self.step_and_act("release_withdrawn", Select::Part(id), event);
+    }
+
+    /// LDK has it, and has neither forwarded nor failed it.
+    fn is_kept(&self, part: &Part) -> bool {
+        let payer = self.node.peer_of_channel(part.inbound_channel_id);
+        payer.is_some_and(|payer| {
+            self.node
+                .pending_inbound_htlcs(payer)
+                .iter()
+                .any(|htlc| htlc.intercept_id == part.intercept_id && htlc.state == PendingState::Committed)
+        })
+    }
+
     fn release(self: &Arc<Self>, part: &Part) {
         let id = part.intercept_id;
         let Err(error) = self.node.forward_intercepted(id, part.next_hop_scid, part.outbound_amount) else {
@@ -92,13 +130,7 @@ impl Payments {
             return;
         };
         // LDK keeps an HTLC whose channel cannot take it; if it has none of that name, the part is on its way already.
-        let payer = self.node.peer_of_channel(part.inbound_channel_id);
-        let kept = payer.is_some_and(|payer| {
-            self.node
-                .pending_inbound_htlcs(payer)
-                .iter()
-                .any(|htlc| htlc.intercept_id == id && htlc.state == PendingState::Committed)
-        });
+        let kept = self.is_kept(part);
         let told = lock(&self.routes).is_told(id);
         tracing::warn!(intercept_id = %id, %error, kept, "LDK did not forward a released part");
         if kept && told {

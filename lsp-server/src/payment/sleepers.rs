@@ -1,5 +1,6 @@
 //! Phones that must come, hold or no hold: an unresolved HTLC on the channel of a sleeping phone closes that channel in the
-//! end. LDK lists them; this task sees to it that each has a wake, and that no wake outlives its HTLC.
+//! end, and a released payment that its payee does not fetch goes back. LDK lists the former, the holds say the latter; this task
+//! sees to it that each has a wake, and that no wake outlives its reason.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -7,16 +8,17 @@ use std::time::Duration;
 
 use node::{PendingState, SleepingHtlc, SleepingSide};
 use protocol::deadline::{EXPIRY_SOON_BLOCKS, settle_window};
+use protocol::hold::Hold;
 use protocol::units::BlockHeight;
 use protocol::wake::WakeReason;
 use storage::{ReadTx, Tx};
 
-use super::Payments;
 use super::closes::OUTBOUND_GRACE_BLOCKS;
 use super::payee::payee_group;
 use super::step::BLOCK_SECS;
-use crate::store::wakes::{self, NewWake};
-use crate::store::{StoreError, parts};
+use super::{Payments, lock};
+use crate::store::wakes::{self, NewWake, WakeKey};
+use crate::store::{StoreError, holds, parts};
 
 /// How often LDK's list is looked at.
 const SLEEPERS_SCAN_INTERVAL: Duration = Duration::from_secs(5);
@@ -45,17 +47,22 @@ impl Payments {
         let height = self.node.cautious_height();
         self.watch_closes(&sleeping, height);
         let now_unix = self.clock.now_unix();
-        let (needed, open) = self
+        let (mut needed, open, moving) = self
             .db
             .read("sleepers", move |tx| {
                 Box::pin(async move {
                     let needed = needed(tx, sleeping, height, now_unix).await?;
-                    Ok::<_, StoreError>((needed, wakes::open_without_hold(tx).await?))
+                    let open = wakes::open_without_hold(tx).await?;
+                    Ok::<_, StoreError>((needed, open, holds::moving(tx, height).await?))
                 })
             })
             .await?;
+        for row in &moving.rows {
+            needed.extend(self.awaited_payees(&row.hold, height, now_unix));
+        }
         let keys: HashSet<_> = needed.iter().map(|wake| (wake.node_id, wake.group, wake.reason)).collect();
-        let over: Vec<_> = open.into_iter().filter(|key| !keys.contains(key)).collect();
+        let over: Vec<_> =
+            open.into_iter().filter(|key| !keys.contains(key) && !self.is_awaited(key)).collect();
         let mut woke = false;
         for batch in needed.chunks(SLEEPERS_BATCH_MAX) {
             let batch = batch.to_vec();
@@ -78,6 +85,30 @@ impl Payments {
             self.waker.nudge();
         }
         Ok(())
+    }
+
+    /// An HTLC without a hold waits for its payee in this process.
+    fn is_awaited(&self, (node_id, _, reason): &WakeKey) -> bool {
+        *reason == WakeReason::PaymentIncoming && lock(&self.payees).contains_key(node_id)
+    }
+
+    /// The payees that a hold waits for: its pid came, and they are clients of this LSP that have left before they could be paid, or
+    /// never were here. Another node is no sleeper.
+    fn awaited_payees(&self, hold: &Hold, height: BlockHeight, now_unix: u64) -> Vec<NewWake> {
+        let Hold::Unblocked(group) = hold else { return Vec::new() };
+        let blocks_left = height.blocks_until(group.terms.deadline);
+        let is_client = |peer| self.node.channels_with(peer).iter().all(|channel| !channel.is_announced);
+        let payees = group.held().filter_map(|part| {
+            let (peer, _) = self.node.resolve_scid(part.next_hop_scid)?;
+            (!self.node.is_connected(peer) && is_client(peer)).then(|| NewWake {
+                node_id: peer,
+                reason: WakeReason::PaymentIncoming,
+                group: payee_group(peer, part.payment_hash),
+                expires_at_unix: now_unix + u64::from(blocks_left.max(1)) * BLOCK_SECS,
+                now_unix,
+            })
+        });
+        payees.collect()
     }
 }
 

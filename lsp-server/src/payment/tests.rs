@@ -39,6 +39,8 @@ const DAY: u64 = 24 * 3_600;
 #[derive(Default)]
 struct BareNode {
     inbound: Mutex<Vec<(PublicKey, PendingInboundHtlc)>>,
+    /// How many more looks find the one way out usable, if there is one.
+    usable_looks: Mutex<Option<u32>>,
     forwarded: Mutex<Vec<InterceptId>>,
 }
 
@@ -59,8 +61,9 @@ impl PaymentNode for BareNode {
         Vec::new()
     }
 
-    fn peer_of_channel(&self, _channel_id: ChannelId) -> Option<PublicKey> {
-        None
+    fn peer_of_channel(&self, channel_id: ChannelId) -> Option<PublicKey> {
+        let inbound = lock(&self.inbound);
+        inbound.iter().find(|(_, htlc)| htlc.channel_id == channel_id).map(|(peer, _)| *peer)
     }
 
     fn pending_inbound_htlcs(&self, peer: PublicKey) -> Vec<PendingInboundHtlc> {
@@ -73,7 +76,18 @@ impl PaymentNode for BareNode {
     }
 
     fn carry(&self, _scid: u64) -> Option<ChannelCarry> {
-        None
+        let mut usable_looks = lock(&self.usable_looks);
+        let left = usable_looks.as_mut()?;
+        let is_usable = *left > 0;
+        *left = left.saturating_sub(1);
+        Some(ChannelCarry {
+            channel_id: ChannelId([77; 32]),
+            peer: public(77),
+            is_usable,
+            next_htlc_max: Msat(u64::MAX),
+            next_htlc_min: Msat(1),
+            pending_outbound_htlcs: 0,
+        })
     }
 
     fn resolve_scid(&self, _scid: u64) -> Option<(PublicKey, ChannelId)> {

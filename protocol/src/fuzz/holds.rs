@@ -78,6 +78,10 @@ fn event(bytes: &mut Bytes) -> (HoldEvent, u32) {
         9 => HoldEvent::PartOffChannel { id: id(number), settled: argument.is_multiple_of(2) },
         10 => HoldEvent::PartUnknownToLdk(id(number)),
         11 => HoldEvent::PayerChannelClosing(channel(argument % 2)),
+        _ if argument >= 128 => {
+            let parts = (0..HTLCS).filter(|n| argument & (1 << n) == 0).map(id).collect();
+            HoldEvent::ReleaseWithdrawn { parts }
+        }
         _ => HoldEvent::Restarted,
     };
     (event, blocks.into())

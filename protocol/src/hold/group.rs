@@ -118,6 +118,25 @@ impl Group {
         self
     }
 
+    /// Takes back the release of those of `parts` of which nothing more is known; `verdict` is what the hold says to any part now.
+    pub(super) fn withdraw(
+        mut self,
+        parts: &[InterceptId],
+        verdict: Result<(), FailCause>,
+        effects: &mut Vec<Effect>,
+    ) -> Self {
+        let is_withdrawn =
+            |part: &&mut Part| part.state == PartState::Releasing && parts.contains(&part.intercept_id);
+        for part in self.parts.iter_mut().filter(is_withdrawn) {
+            part.state = PartState::Held;
+            if let Err(cause) = verdict {
+                part.state = PartState::Failing(cause);
+                effects.push(Effect::Fail { part: part.intercept_id, cause });
+            }
+        }
+        self
+    }
+
     /// LDK holds this HTLC. `verdict` is what the hold says to any part now, `limits` what the server says to a new one.
     pub(super) fn admit(
         mut self,

@@ -119,7 +119,7 @@ impl Hold {
         now: BlockHeight,
         effects: &mut Vec<Effect>,
     ) -> Result<Self, StepError> {
-        let in_time = if now < self.group().terms.deadline { Ok(()) } else { Err(FailCause::Expired) };
+        let in_time = self.in_time(now);
         let hold = match self {
             Self::Waiting(group) => Self::Waiting(group.admit(part, in_time, limits, effects)?),
             Self::Unblocked(group) => Self::Unblocked(group.admit(part, in_time, limits, effects)?),
@@ -136,6 +136,22 @@ impl Hold {
             }
         };
         Ok(hold.checked_routes(effects))
+    }
+
+    fn in_time(&self, now: BlockHeight) -> Result<(), FailCause> {
+        if now < self.group().terms.deadline { Ok(()) } else { Err(FailCause::Expired) }
+    }
+
+    /// A release that did not happen is decided anew, with the whole group.
+    fn withdrawn(self, parts: &[InterceptId], now: BlockHeight, effects: &mut Vec<Effect>) -> Self {
+        let in_time = self.in_time(now);
+        let hold = match self {
+            Self::Unblocked(group) => Self::Unblocked(group.withdraw(parts, in_time, effects)),
+            Self::Failing(group, cause) => Self::Failing(group.withdraw(parts, Err(cause), effects), cause),
+            // Nothing is released from it.
+            other @ (Self::Waiting(_) | Self::Ended(..)) => other,
+        };
+        hold.checked_routes(effects)
     }
 
     fn transit(self, id: InterceptId, transition: fn(Part) -> Part) -> Result<Self, StepError> {

@@ -39,6 +39,11 @@ pub enum HoldEvent {
         /// LDK still has them, and its telling of them may be on its way.
         parts: HashSet<InterceptId>,
     },
+    /// A way out has closed since the release of these parts was decided. LDK was told of none of them and still has them.
+    ReleaseWithdrawn {
+        /// Their ids.
+        parts: Vec<InterceptId>,
+    },
     /// The preimage was seen downstream (LDK `PaymentForwarded`). May repeat.
     PartClaimed(InterceptId),
     /// LDK has failed the part towards the payer, and the removal waits for the payer. May repeat.
@@ -67,7 +72,8 @@ pub enum Effect {
     /// Find out which held parts can be carried, and step [`HoldEvent::Carriable`]: now, when a next hop connects,
     /// and at each block.
     CheckRoutes,
-    /// Forward these parts, all in one go. Where LDK refuses and keeps a part, step [`HoldEvent::PartIntercepted`] with it.
+    /// Forward these parts, all in one go. If one of them cannot go any more, step [`HoldEvent::ReleaseWithdrawn`] instead; where
+    /// LDK refuses and keeps a part, [`HoldEvent::PartIntercepted`] with it.
     Forward {
         /// Every part that was held.
         parts: Vec<InterceptId>,
@@ -183,6 +189,7 @@ impl Hold {
                 Self::Unblocked(group) => Self::Unblocked(group.release(&parts, effects)),
                 other => other,
             }),
+            HoldEvent::ReleaseWithdrawn { parts } => Ok(self.withdrawn(&parts, now, effects)),
             HoldEvent::PartClaimed(id) => self.transit(id, Part::claimed),
             HoldEvent::PartFailedBack(id) => self.transit(id, Part::failed_back),
             HoldEvent::PartOffChannel { id, settled } => {

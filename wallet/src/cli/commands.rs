@@ -134,6 +134,11 @@ impl Command {
         )
     }
 
+    /// Whether it stays for a payment that is on its way. A wake has its own end, which is not put off.
+    pub(super) fn receives(&self) -> bool {
+        self.needs_network() && !matches!(self, Self::Wake { .. })
+    }
+
     /// What prints one answer prints nothing else.
     pub(super) fn shows_steps(&self) -> bool {
         matches!(self, Self::Run { .. } | Self::Pay { .. } | Self::Wake { .. })

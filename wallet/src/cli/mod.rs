@@ -1,4 +1,5 @@
-//! The command line. Each command is a process of its own: it opens the wallet, does its work, and goes offline again.
+//! The command line. Each command is a process of its own: it opens the wallet, does its work, takes a payment that is on its way,
+//! and goes offline again.
 
 mod commands;
 mod config;
@@ -21,12 +22,14 @@ use tokio::sync::broadcast;
 use tracing_subscriber::EnvFilter;
 use wallet::{Step, SystemClock, Wallet};
 
-use commands::Outcome;
 use error::CliError;
 use output::Output;
 
 /// After a graceful stop nothing of worth runs any more; what still does is not waited for longer.
 const RUNTIME_STOP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a command that has done its work stays for a payment that this wallet has said yes to meanwhile.
+const RECEIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A Lightning wallet that need not be online to pay and to be paid.
 #[derive(Debug, Parser)]
@@ -152,6 +155,7 @@ async fn work(
     if command.needs_network() {
         wallet.start().await?;
     }
+    let receives = command.receives();
     let shows_steps = command.shows_steps();
     let show = |step: &Step| {
         if shows_steps {
@@ -166,7 +170,7 @@ async fn work(
                 step = steps.recv() => if let Ok(step) = step { show(&step) },
                 failure = wallet.failed() => return Err(CliError::DatabaseFailed(failure)),
                 answer = &mut work => break answer,
-                () = stop.next() => break Ok(Outcome::Nothing),
+                () = stop.next() => return Ok(()),
             }
         }
     };
@@ -174,6 +178,13 @@ async fn work(
         show(&step);
     }
     output.outcome(&answer?);
+    if receives {
+        tokio::select! {
+            () = wallet.receive(RECEIVE_TIMEOUT) => {}
+            failure = wallet.failed() => return Err(CliError::DatabaseFailed(failure)),
+            () = stop.next() => {}
+        }
+    }
     Ok(())
 }
 

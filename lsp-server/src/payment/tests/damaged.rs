@@ -1,47 +1,17 @@
 //! HTLCs of payers whose rows are damaged: kept, and nobody is paid by guess. On SQLite, whose columns take any value.
 
-use ::node::{InterceptedHtlc, PendingState};
+use ::node::InterceptedHtlc;
 use lightning::util::message_signing;
 use protocol::wire::{PaymentBlock, PaymentStatus};
 use storage::testing::Scratch;
 
-use super::driving::driver_of;
+use super::driving::{driver_of, intercepted, offered};
 use super::*;
 use crate::store::damage::{Place, look};
 use crate::testing::secret;
 
 const PAYER: u8 = 1;
 const HOLD_HASH: u8 = 1;
-
-fn intercepted(id: u8, hash: u8) -> InterceptedHtlc {
-    InterceptedHtlc {
-        intercept_id: InterceptId([id; 32]),
-        payment_hash: PaymentHash([hash; 32]),
-        next_hop_scid: 1,
-        inbound_amount: Msat(5_000_000),
-        outbound_amount: Msat(5_000_000),
-        outgoing_expiry: BlockHeight(400),
-    }
-}
-
-/// A node to which each of these peers offers HTLCs, by their bytes.
-fn offered(htlcs: &[(u8, u8, u8)]) -> Arc<BareNode> {
-    let node = BareNode::default();
-    for (peer, id, hash) in htlcs {
-        let htlc = PendingInboundHtlc {
-            intercept_id: InterceptId([*id; 32]),
-            channel_id: ChannelId([*peer; 32]),
-            htlc_id: (*id).into(),
-            payment_hash: PaymentHash([*hash; 32]),
-            amount: Msat(5_000_000),
-            expiry: BlockHeight(600),
-            state: PendingState::Committed,
-            channel_is_shutting_down: false,
-        };
-        lock(&node.inbound).push((public(*peer), htlc));
-    }
-    Arc::new(node)
-}
 
 /// As a tool leaves it that does not look after what refers to what.
 async fn damage(db: &TestDatabase, sql: &'static str) {

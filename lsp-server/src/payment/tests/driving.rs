@@ -1,6 +1,6 @@
-//! The bounds that the driver keeps in memory.
+//! What the driver does beside the database: its bounds in memory, and what it tells LDK.
 
-use ::node::ForwardedOnion;
+use ::node::{ForwardedOnion, InterceptedHtlc, PendingState};
 use protocol::ids::Pid;
 use protocol::mailbox::MailboxLimits;
 
@@ -34,6 +34,36 @@ pub(super) fn parts_of(
     let database = db.database.clone();
     let tasks = Tasks::default();
     (Payments::new(bare, database, waker.clone(), mailbox.clone(), clock, tasks, limits), mailbox, waker)
+}
+
+pub(super) fn intercepted(id: u8, hash: u8) -> InterceptedHtlc {
+    InterceptedHtlc {
+        intercept_id: InterceptId([id; 32]),
+        payment_hash: PaymentHash([hash; 32]),
+        next_hop_scid: 1,
+        inbound_amount: Msat(5_000_000),
+        outbound_amount: Msat(5_000_000),
+        outgoing_expiry: BlockHeight(400),
+    }
+}
+
+/// A node to which each of these peers offers HTLCs, by their bytes.
+pub(super) fn offered(htlcs: &[(u8, u8, u8)]) -> Arc<BareNode> {
+    let node = BareNode::default();
+    for (peer, id, hash) in htlcs {
+        let htlc = PendingInboundHtlc {
+            intercept_id: InterceptId([*id; 32]),
+            channel_id: ChannelId([*peer; 32]),
+            htlc_id: (*id).into(),
+            payment_hash: PaymentHash([*hash; 32]),
+            amount: Msat(5_000_000),
+            expiry: BlockHeight(600),
+            state: PendingState::Committed,
+            channel_is_shutting_down: false,
+        };
+        lock(&node.inbound).push((public(*peer), htlc));
+    }
+    Arc::new(node)
 }
 
 #[tokio::test]
@@ -107,4 +137,43 @@ async fn so_many_unblocks_are_looked_up_at_once_and_a_repeat_does_what_a_dropped
     payments.on_forwarding(passing(Some(pid), None, pid.hash()));
     payments.tasks.running().wait_for(|running| *running == 0).await.unwrap();
     assert_eq!(db.number(state).await, 1);
+}
+
+/// The next hop leaves between the decision, or its commit, and the forward. LDK would take it, and fail it.
+#[tokio::test]
+async fn a_next_hop_that_leaves_before_the_release_has_it_when_it_is_back() {
+    let db = TestDatabase::new().await;
+    let limits = PaymentLimits::default();
+    let pid = Pid([9; 32]);
+    let terms = HoldTerms {
+        payer: public(1),
+        pid_hash: pid.hash(),
+        payment_hashes: vec![PaymentHash([1; 32])],
+        deadline: DEADLINE,
+    };
+    let granting = limits.clone();
+    in_writer(&db, move |tx| Box::pin(async move { grant_in(tx, &granting, &terms, DEADLINE, START).await }))
+        .await
+        .unwrap();
+    let node = offered(&[(1, 1, 1), (1, 2, 1)]);
+    let payments = driver_of(&db, limits, node.clone());
+    let idle = async || drop(payments.tasks.running().wait_for(|running| *running == 0).await.unwrap());
+    for id in [1, 2] {
+        payments.on_intercepted(intercepted(id, 1)).await.unwrap();
+        idle().await;
+    }
+    let held = "SELECT COUNT(*) AS n FROM hold_part WHERE state = 'held'";
+
+    // A look for each part decides; the next one is before LDK is told.
+    *lock(&node.usable_looks) = Some(2);
+    assert!(payments.unblock(pid).await.unwrap());
+    idle().await;
+    assert_eq!(*lock(&node.forwarded), []);
+    assert_eq!(db.number(held).await, 2);
+
+    *lock(&node.usable_looks) = Some(u32::MAX);
+    payments.reconcile_moving().await.unwrap();
+    idle().await;
+    assert_eq!(*lock(&node.forwarded), [InterceptId([1; 32]), InterceptId([2; 32])]);
+    assert_eq!(db.number(held).await, 0);
 }

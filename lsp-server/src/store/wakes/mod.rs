@@ -140,18 +140,19 @@ fn wake_key(row: &Row) -> Result<WakeKey, StoreError> {
     Ok((node_id(row)?, row.get_array("wake_group")?, reason(row)?))
 }
 
-/// The open wakes with one of the reasons that only an HTLC of the phone's own gives, as (node, group, reason), that belong to
-/// no live hold, as far as they can be read.
+/// The open wakes with one of the reasons that only an HTLC gives, as (node, group, reason), that belong to no live hold of the
+/// node's own, as far as they can be read.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn open_without_hold(tx: &mut ReadTx) -> Result<Vec<WakeKey>, StoreError> {
     let rows = tx
         .fetch_all(
-            "SELECT id, node_id, wake_group, reason FROM wake WHERE state = 'open' AND reason IN ($1, $2, $3) \
+            "SELECT id, node_id, wake_group, reason FROM wake WHERE state = 'open' AND reason IN ($1, $2, $3, $4) \
              AND NOT EXISTS (SELECT 1 FROM hold WHERE hold.pid_hash = wake.wake_group AND hold.payer = wake.node_id \
              AND hold.state IN ('waiting', 'unblocked', 'failing'))",
             &values![
+                WakeReason::PaymentIncoming.as_str(),
                 WakeReason::PaymentSettled.as_str(),
                 WakeReason::PaymentFailed.as_str(),
                 WakeReason::ExpirySoon.as_str(),

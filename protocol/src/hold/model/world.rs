@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use lightning::ln::channelmanager::InterceptId;
+
 use super::{DEADLINE, START, channel, id, part, terms};
 use crate::hold::{Effect, FailCause, Hold, HoldEvent, HoldOutcome, Part, PartState, StepError, step};
 use crate::units::BlockHeight;
@@ -238,11 +240,9 @@ impl World {
     fn run_effects(&mut self, count: usize) {
         for _ in 0..count {
             match self.effects.pop_front() {
-                Some(Effect::Forward { parts }) => {
-                    for part in parts {
-                        self.forward(part.0[0]);
-                    }
-                }
+                // LDK refuses a single part, so that both ways back are gone.
+                Some(Effect::Forward { parts }) if parts.len() > 1 && !self.next_hop => self.withdraw(parts),
+                Some(Effect::Forward { parts }) => parts.iter().for_each(|part| self.forward(part.0[0])),
                 Some(Effect::Fail { part, .. }) => self.fail(part.0[0]),
                 Some(_) => {}
                 None => return,
@@ -264,6 +264,14 @@ impl World {
             Htlc::FailedBack | Htlc::Gone { settled: false } => {}
             taken => panic!("released an HTLC that is {taken:?}"),
         }
+    }
+
+    /// The driver sees that the way out has closed, and does not ask LDK.
+    fn withdraw(&mut self, parts: Vec<InterceptId>) {
+        let is_kept = |part: &InterceptId| self.memory[&part.0[0]] == Htlc::Intercepted;
+        let parts: Vec<_> = parts.into_iter().filter(is_kept).collect();
+        self.forwarding.retain(|htlc| !parts.contains(&id(*htlc)));
+        self.step(HoldEvent::ReleaseWithdrawn { parts });
     }
 
     /// LDK has it, so whatever was decided did not happen.

@@ -245,6 +245,34 @@ fn a_part_that_is_not_what_it_was_fails_its_group() {
     assert_eq!(run.refuses(HoldEvent::PartContradicted(id(5))), StepError::UnknownPart(id(5)));
 }
 
+/// The next hop left between the decision and the forward.
+#[test]
+fn a_release_that_is_withdrawn_is_decided_anew_with_the_whole_group() {
+    let withdrawn =
+        |parts: &[u8]| HoldEvent::ReleaseWithdrawn { parts: parts.iter().copied().map(id).collect() };
+    let released = || Run::with_parts(2).on(HoldEvent::Unblocked).on(carriable([0, 1]));
+    released()
+        .on(withdrawn(&[0, 1]))
+        .does(&[Effect::CheckRoutes])
+        .is(HoldStateCode::Unblocked)
+        .on(carriable([0]))
+        .does(&[])
+        .on(carriable([0, 1]))
+        .does(&[Effect::Forward { parts: vec![id(0), id(1)] }]);
+    // A cancel is heard again, since the payee can have nothing.
+    released().on(withdrawn(&[0, 1])).on(HoldEvent::Cancelled).is(HoldStateCode::Cancelled);
+    released().at(DEADLINE).on(withdrawn(&[0, 1])).does(&[
+        fail(0, FailCause::Expired),
+        fail(1, FailCause::Expired),
+        WAKE_FAILED,
+    ]);
+    // What became of a part since outranks it.
+    let claimed = released().on(HoldEvent::PartClaimed(id(0))).on(withdrawn(&[0, 1]));
+    assert_eq!(claimed.states(), [PartState::Claimed, PartState::Held]);
+    let failed = released().on(HoldEvent::PartFailedBack(id(1))).on(withdrawn(&[1]));
+    assert_eq!(failed.states(), [PartState::Releasing, PartState::FailedBack(FailCause::Downstream)]);
+}
+
 #[test]
 fn a_release_that_a_crash_undid_is_decided_anew() {
     let released = || Run::with_parts(2).on(HoldEvent::Unblocked).on(carriable([0, 1]));

@@ -49,6 +49,7 @@ fn event() -> impl Strategy<Value = HoldEvent> {
         1 => number().prop_map(|number| HoldEvent::PartUnknownToLdk(id(number))),
         1 => number().prop_map(|number| HoldEvent::PartContradicted(id(number))),
         1 => (0u8..2).prop_map(|number| HoldEvent::PayerChannelClosing(channel(number))),
+        1 => prop::collection::vec(number().prop_map(id), 1..4).prop_map(|parts| HoldEvent::ReleaseWithdrawn { parts }),
         2 => Just(HoldEvent::Restarted),
     ]
 }
