@@ -20,9 +20,26 @@ pub(crate) struct Session {
     shared: Arc<Shared>,
     /// What the open batch has done and is to keep.
     journal: Vec<Statement>,
-    savepoint: Option<usize>,
+    savepoint: Option<Savepoint>,
+    /// The database is told of savepoints in this batch.
+    sets_savepoints: bool,
+    /// Batches that are going to set savepoints, since one had something to undo.
+    wary_batches: u32,
     patience: Patience,
     failure: Option<Failure>,
+}
+
+/// After a batch that had to be done again to undo a part of it, so many set savepoints from the start: whoever makes that happen
+/// often gains nothing by it.
+const WARY_BATCHES: u32 = 100;
+
+/// Where the application's transaction begins.
+#[derive(Clone, Copy)]
+struct Savepoint {
+    /// In the journal.
+    from: usize,
+    /// The database knows of it.
+    is_set: bool,
 }
 
 /// A statement that changed something, with how many rows it changed or returned.
@@ -64,6 +81,8 @@ impl Session {
             shared,
             journal: Vec::new(),
             savepoint: None,
+            sets_savepoints: false,
+            wary_batches: 0,
             patience: Patience::default(),
             failure: None,
         }
@@ -77,6 +96,9 @@ impl Session {
     pub(crate) async fn begin(&mut self) -> Result<(), Failure> {
         self.journal.clear();
         self.savepoint = None;
+        // After an error Postgres takes nothing more from a transaction without one.
+        self.sets_savepoints = !self.is_sqlite() || self.wary_batches > 0;
+        self.wary_batches = self.wary_batches.saturating_sub(1);
         loop {
             match self.begin_once().await {
                 Ok(()) => return Ok(()),
@@ -128,23 +150,40 @@ impl Session {
         }
     }
 
-    /// What follows can be undone alone, and what came before cannot any more.
+    /// What follows can be undone alone, and what came before cannot any more. Under a savepoint SQLite copies every page before it
+    /// changes it, which is most of a small transaction's cost, for a case that is rare: so it is told of none until one is needed,
+    /// and then the batch is done again.
     pub(crate) async fn set_savepoint(&mut self) -> Result<(), Obstacle> {
-        self.control(if self.savepoint.is_none() { Control::Set } else { Control::Renew }).await?;
-        self.savepoint = Some(self.journal.len());
+        if self.sets_savepoints {
+            let is_set = self.savepoint.is_some_and(|savepoint| savepoint.is_set);
+            self.control(if is_set { Control::Renew } else { Control::Set }).await?;
+        }
+        self.savepoint = Some(Savepoint { from: self.journal.len(), is_set: self.sets_savepoints });
         Ok(())
     }
 
     /// Undoes what was done since the savepoint, which stays.
     pub(crate) async fn return_to_savepoint(&mut self) -> Result<(), Obstacle> {
-        if let Some(from) = self.savepoint {
-            self.journal.truncate(from);
+        let Some(savepoint) = self.savepoint else { return Ok(()) };
+        let is_changed = self.journal.len() > savepoint.from;
+        self.journal.truncate(savepoint.from);
+        if savepoint.is_set {
+            return self.control(Control::Return).await;
         }
-        self.control(Control::Return).await
+        // A statement that was refused has left nothing.
+        if is_changed {
+            self.sets_savepoints = true;
+            self.wary_batches = WARY_BATCHES;
+            self.savepoint = Some(Savepoint { is_set: true, ..savepoint });
+            self.again(None).await.map_err(Obstacle::Final)?;
+        }
+        Ok(())
     }
 
     pub(crate) async fn release_savepoint(&mut self) -> Result<(), Obstacle> {
-        self.control(Control::Release).await?;
+        if self.savepoint.is_some_and(|savepoint| savepoint.is_set) {
+            self.control(Control::Release).await?;
+        }
         self.savepoint = None;
         Ok(())
     }
@@ -157,7 +196,7 @@ impl Session {
                 Err(stumble) => stumble,
             };
             let cause = self.cause(stumble)?;
-            if self.again(cause).await? == Standing::Committed {
+            if self.again(Some(cause)).await? == Standing::Committed {
                 break;
             }
         }
@@ -213,14 +252,14 @@ impl Session {
             return Err(Obstacle::Refused(error));
         }
         let outcome = match self.cause(Stumble::Query(error)) {
-            Ok(cause) => self.again(cause).await.map(drop),
+            Ok(cause) => self.again(Some(cause)).await.map(drop),
             Err(failure) => Err(failure),
         };
         outcome.map_err(Obstacle::Final)
     }
 
-    /// Does the batch again, as far as it had come, as often as it takes.
-    async fn again(&mut self, mut cause: Cause) -> Result<Standing, Failure> {
+    /// Does the batch again, as far as it had come and is to be kept, as often as it takes. Waits first if it has cause to.
+    async fn again(&mut self, mut cause: Option<Cause>) -> Result<Standing, Failure> {
         let mut version = None;
         loop {
             // At once: nobody else is kept from a lock by one who only waits.
@@ -228,10 +267,12 @@ impl Session {
             if version.is_none() {
                 version = self.link.version().await.ok().flatten();
             }
-            self.wait(&cause).await?;
+            if let Some(cause) = &cause {
+                self.wait(cause).await?;
+            }
             cause = match self.replay(version).await {
                 Ok(standing) => return Ok(standing),
-                Err(stumble) => self.cause(stumble)?,
+                Err(stumble) => Some(self.cause(stumble)?),
             };
         }
     }
@@ -246,7 +287,7 @@ impl Session {
             return Err(Stumble::Changed);
         }
         for position in 0..=self.journal.len() {
-            if self.savepoint == Some(position) {
+            if self.savepoint.is_some_and(|savepoint| savepoint.is_set && savepoint.from == position) {
                 self.link.control(Control::Set).await?;
             }
             let Some(statement) = self.journal.get(position) else { break };
