@@ -21,7 +21,7 @@ use crate::store::wakes::{self, Claim, ClaimedWake, Claiming, PendingPush, PushO
 
 /// Wakes claimed in one commit. A claim waits for the batches that others fill, so the more of them the larger those are; it must not
 /// hold up the others for long either.
-const CLAIMED_MAX: usize = 128;
+const CLAIMED_MAX: usize = 256;
 
 /// The pause between two looks at the outbox while a gateway has all the pushes it may have.
 const SATURATED_PAUSE: Duration = Duration::from_millis(100);

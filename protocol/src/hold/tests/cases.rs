@@ -1,85 +1,12 @@
-use lightning::types::payment::PaymentHash;
+//! What ordinary and unusual payments come to, event by event.
 
-use crate::hold::model::{DEADLINE, START, channel, id, part, terms};
-use crate::hold::{
-    Effect, FailCause, Hold, HoldEvent, HoldOutcome, HoldStateTag, HoldTerms, Part, PartState, StepError,
-    step,
+use super::run::{
+    END_FAILED, END_SETTLED, END_SOON, Run, WAKE_EXPIRY, WAKE_FAILED, WAKE_SETTLED, carriable, fail, forward,
+    off_channel,
 };
-use crate::units::BlockHeight;
-use crate::wake::WakeReason;
+use crate::hold::model::{DEADLINE, START, channel, id, part, terms};
+use crate::hold::{Effect, FailCause, Hold, HoldEvent, HoldOutcome, HoldStateTag, Part, StepError, step};
 use crate::wire::HoldStateCode;
-
-/// A hold of one hash.
-fn simple_hold() -> Hold {
-    Hold::new(HoldTerms { payment_hashes: vec![PaymentHash([1; 32])], ..terms() })
-}
-
-/// Steps through events, keeping the last step's effects.
-struct Run {
-    hold: Hold,
-    effects: Vec<Effect>,
-    now: BlockHeight,
-}
-
-impl Run {
-    fn new() -> Self {
-        Self { hold: simple_hold(), effects: Vec::new(), now: START }
-    }
-
-    fn with_parts(count: u8) -> Self {
-        (0..count).fold(Self::new(), |run, number| run.on(HoldEvent::PartIntercepted(part(number))))
-    }
-
-    fn at(self, now: BlockHeight) -> Self {
-        Self { now, ..self }
-    }
-
-    fn on(self, event: HoldEvent) -> Self {
-        let stepped = step(self.hold, event, self.now).unwrap();
-        Self { hold: stepped.hold, effects: stepped.effects, now: self.now }
-    }
-
-    fn refuses(&self, event: HoldEvent) -> StepError {
-        step(self.hold.clone(), event, self.now).unwrap_err()
-    }
-
-    fn does(self, effects: &[Effect]) -> Self {
-        assert_eq!(self.effects, effects);
-        self
-    }
-
-    fn is(self, code: HoldStateCode) -> Self {
-        assert_eq!(self.hold.status_code(), code);
-        self
-    }
-
-    fn states(&self) -> Vec<PartState> {
-        self.hold.group().parts.iter().map(|part| part.state).collect()
-    }
-}
-
-fn carriable(numbers: impl IntoIterator<Item = u8>) -> HoldEvent {
-    HoldEvent::Carriable { parts: numbers.into_iter().map(id).collect() }
-}
-
-fn forward(numbers: impl IntoIterator<Item = u8>) -> Effect {
-    Effect::Forward { parts: numbers.into_iter().map(id).collect() }
-}
-
-fn fail(number: u8, cause: FailCause) -> Effect {
-    Effect::Fail { part: id(number), cause }
-}
-
-fn off_channel(number: u8) -> HoldEvent {
-    HoldEvent::PartOffChannel { id: id(number), settled: false }
-}
-
-const WAKE_SETTLED: Effect = Effect::Wake { reason: WakeReason::PaymentSettled };
-const WAKE_FAILED: Effect = Effect::Wake { reason: WakeReason::PaymentFailed };
-const WAKE_EXPIRY: Effect = Effect::Wake { reason: WakeReason::ExpirySoon };
-const END_SOON: Effect = Effect::EndWakes { reason: WakeReason::ExpirySoon };
-const END_SETTLED: Effect = Effect::EndWakes { reason: WakeReason::PaymentSettled };
-const END_FAILED: Effect = Effect::EndWakes { reason: WakeReason::PaymentFailed };
 
 #[test]
 fn a_payment_of_three_parts() {
@@ -245,62 +172,6 @@ fn a_part_that_is_not_what_it_was_fails_its_group() {
     assert_eq!(run.refuses(HoldEvent::PartContradicted(id(5))), StepError::UnknownPart(id(5)));
 }
 
-/// The next hop left between the decision and the forward.
-#[test]
-fn a_release_that_is_withdrawn_is_decided_anew_with_the_whole_group() {
-    let withdrawn =
-        |parts: &[u8]| HoldEvent::ReleaseWithdrawn { parts: parts.iter().copied().map(id).collect() };
-    let released = || Run::with_parts(2).on(HoldEvent::Unblocked).on(carriable([0, 1]));
-    released()
-        .on(withdrawn(&[0, 1]))
-        .does(&[Effect::CheckRoutes])
-        .is(HoldStateCode::Unblocked)
-        .on(carriable([0]))
-        .does(&[])
-        .on(carriable([0, 1]))
-        .does(&[Effect::Forward { parts: vec![id(0), id(1)] }]);
-    // A cancel is heard again, since the payee can have nothing.
-    released().on(withdrawn(&[0, 1])).on(HoldEvent::Cancelled).is(HoldStateCode::Cancelled);
-    released().at(DEADLINE).on(withdrawn(&[0, 1])).does(&[
-        fail(0, FailCause::Expired),
-        fail(1, FailCause::Expired),
-        WAKE_FAILED,
-    ]);
-    // What became of a part since outranks it.
-    let claimed = released().on(HoldEvent::PartClaimed(id(0))).on(withdrawn(&[0, 1]));
-    assert_eq!(claimed.states(), [PartState::Claimed, PartState::Held]);
-    let failed = released().on(HoldEvent::PartFailedBack(id(1))).on(withdrawn(&[1]));
-    assert_eq!(failed.states(), [PartState::Releasing, PartState::FailedBack(FailCause::Downstream)]);
-}
-
-#[test]
-fn a_release_that_a_crash_undid_is_decided_anew() {
-    let released = || Run::with_parts(2).on(HoldEvent::Unblocked).on(carriable([0, 1]));
-    // LDK has taken it: nothing is told again, nothing is done again.
-    released().on(HoldEvent::Restarted).does(&[]).on(carriable([0, 1])).does(&[]);
-
-    let retold = |now| {
-        released()
-            .at(now)
-            .on(HoldEvent::Restarted)
-            .on(HoldEvent::PartIntercepted(part(0)))
-            .on(HoldEvent::PartIntercepted(part(1)))
-    };
-    retold(START).does(&[Effect::CheckRoutes]).on(carriable([0, 1])).does(&[forward([0, 1])]);
-    let late = retold(DEADLINE).does(&[fail(1, FailCause::Expired)]);
-    assert_eq!(late.states(), [PartState::Failing(FailCause::Expired); 2]);
-}
-
-#[test]
-fn a_failure_that_a_crash_undid_is_told_again() {
-    Run::with_parts(1)
-        .on(HoldEvent::Cancelled)
-        .on(HoldEvent::Restarted)
-        .does(&[fail(0, FailCause::Cancelled), WAKE_FAILED])
-        .on(HoldEvent::PartIntercepted(part(0)))
-        .does(&[fail(0, FailCause::Cancelled)]);
-}
-
 #[test]
 fn a_part_that_cannot_wait_until_the_deadline_fails_alone() {
     let late = Part { outgoing_expiry: DEADLINE.plus(46), ..part(1) };
@@ -365,36 +236,6 @@ fn a_payment_that_the_payee_fails_waits_for_the_payer_too() {
         .is(HoldStateCode::Failed)
         .on(off_channel(0))
         .does(&[END_FAILED, Effect::Ended(HoldOutcome::Failed(FailCause::Downstream))]);
-}
-
-#[test]
-fn a_claim_outranks_what_was_decided_or_reported() {
-    let claimed_late = Run::with_parts(1)
-        .on(HoldEvent::Cancelled)
-        .on(HoldEvent::PartClaimed(id(0)))
-        .does(&[WAKE_SETTLED, END_FAILED])
-        .is(HoldStateCode::Claimed)
-        .on(HoldEvent::PartFailedBack(id(0)))
-        .is(HoldStateCode::Claimed)
-        .on(HoldEvent::PartIntercepted(part(0)))
-        .does(&[]);
-    claimed_late.on(off_channel(0)).does(&[END_SETTLED, Effect::Ended(HoldOutcome::Settled)]);
-
-    Run::with_parts(1)
-        .on(HoldEvent::Unblocked)
-        .on(carriable([0]))
-        .on(HoldEvent::PartUnknownToLdk(id(0)))
-        .does(&[Effect::Ended(HoldOutcome::Failed(FailCause::Downstream))])
-        .on(HoldEvent::PartClaimed(id(0)))
-        .does(&[Effect::Ended(HoldOutcome::Settled)]);
-}
-
-#[test]
-fn a_part_that_was_missing_and_comes_back_is_held_again() {
-    let run = Run::with_parts(1).on(HoldEvent::PartUnknownToLdk(id(0)));
-    assert_eq!(run.states(), [PartState::Failed(FailCause::Vanished)]);
-    let run = run.on(HoldEvent::PartIntercepted(part(0)));
-    assert_eq!(run.states(), [PartState::Held]);
 }
 
 #[test]

@@ -3,3 +3,5 @@
 mod cases;
 mod properties;
 mod rows;
+mod run;
+mod undone;
