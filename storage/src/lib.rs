@@ -2,8 +2,8 @@
 //!
 //! Everything that is written goes through a queue, in the order of the calls: LDK's key-value writes ([`Kv`]) and the
 //! applications' own transactions ([`Database::submit`]). The writer takes what is queued, runs it as one database
-//! transaction (each application transaction in a savepoint of its own) and commits once, so that one fsync serves
-//! many callers. What is durable is always a prefix of what was queued.
+//! transaction (each application transaction so that its error undoes only itself) and commits once, so that one fsync
+//! serves many callers. What is durable is always a prefix of what was queued.
 //!
 //! A call enqueues at once, even if the [`Commit`] it returns is dropped; the [`Commit`] resolves once the batch is on
 //! disk. A disk that is full, takes no writes or answers with errors, and a file that is locked or gone, are a

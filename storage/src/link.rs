@@ -97,6 +97,14 @@ impl Link {
         }
     }
 
+    /// Whether the batch's transaction is still open after an error. Postgres keeps it until it is told.
+    pub(crate) fn stands(&self) -> bool {
+        match self {
+            Self::Sqlite(link) => link.stands(),
+            Self::Postgres(_) => true,
+        }
+    }
+
     /// Changes whenever anybody commits, where that can be seen at all.
     pub(crate) async fn version(&mut self) -> Result<Option<i64>, QueryError> {
         match self {

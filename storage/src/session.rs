@@ -50,6 +50,13 @@ struct Statement {
     rows: u64,
 }
 
+impl Statement {
+    /// What SQLite says of other statements than these is the count of an earlier one.
+    fn may_have_changed(&self) -> bool {
+        self.rows > 0 || !is_any_of(self.sql, &["INSERT", "UPDATE", "DELETE"])
+    }
+}
+
 /// What stands in the way of a statement.
 pub(crate) enum Obstacle {
     /// The statement is refused, and may be refused again: a constraint, a wrong query.
@@ -165,13 +172,12 @@ impl Session {
     /// Undoes what was done since the savepoint, which stays.
     pub(crate) async fn return_to_savepoint(&mut self) -> Result<(), Obstacle> {
         let Some(savepoint) = self.savepoint else { return Ok(()) };
-        let is_changed = self.journal.len() > savepoint.from;
-        self.journal.truncate(savepoint.from);
+        let is_changed = self.journal.drain(savepoint.from..).any(|statement| statement.may_have_changed());
         if savepoint.is_set {
             return self.control(Control::Return).await;
         }
-        // A statement that was refused has left nothing.
-        if is_changed {
+        // A statement that was refused has left nothing, but for an error at which SQLite undoes the whole batch.
+        if is_changed || !self.link.stands() {
             self.sets_savepoints = true;
             self.wary_batches = WARY_BATCHES;
             self.savepoint = Some(Savepoint { is_set: true, ..savepoint });
@@ -364,6 +370,10 @@ impl From<crate::faults::Fault> for Stumble {
 
 /// What is neither a query nor a setting of the connection.
 fn is_undone_by_rollback(sql: &str) -> bool {
+    !is_any_of(sql, &["SELECT", "PRAGMA"])
+}
+
+fn is_any_of(sql: &str, words: &[&str]) -> bool {
     let first = sql.split_ascii_whitespace().next().unwrap_or_default();
-    !["SELECT", "PRAGMA"].iter().any(|word| first.eq_ignore_ascii_case(word))
+    words.iter().any(|word| first.eq_ignore_ascii_case(word))
 }

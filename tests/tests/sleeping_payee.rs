@@ -36,7 +36,7 @@ async fn a_released_payment_wakes_the_payee() -> TestResult {
 /// The pid comes while the payee, a client of the payer's own LSP, is off: it is woken, and the payment waits for it. A payment that
 /// its payer takes back meanwhile wakes nobody any more.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_released_payment_wakes_a_payee_of_the_same_lsp() -> TestResult {
+async fn an_unblocked_payment_wakes_a_payee_of_the_same_lsp() -> TestResult {
     let stage = Stage::new(Setup::lsps(1)).await?;
     let puppet = stage.puppet("puppet").await?;
     let mut payments = Vec::new();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bitcoin::secp256k1::PublicKey;
 use node::PendingState;
 use protocol::hold::{HoldEvent, Part};
 use storage::Commit;
@@ -93,29 +94,39 @@ impl Payments {
     }
 
     /// Holds on to what cannot go any more: LDK would answer Ok for a peer that is gone, and fail the HTLC. It was told nothing, and
-    /// the next hop's coming asks for a look.
+    /// the next hop's coming asks for a look. A part whose channel is gone meanwhile takes the others back.
     fn withdraw(self: &Arc<Self>, parts: &[Part]) {
-        let kept: Vec<_> =
-            parts.iter().filter(|part| self.is_kept(part)).map(|part| part.intercept_id).collect();
+        let is_told = |part: &&Part| lock(&self.routes).is_told(part.intercept_id);
+        let (kept, lost): (Vec<_>, Vec<_>) =
+            parts.iter().filter(is_told).partition(|part| self.peer_of(part).is_some());
+        let kept = kept.into_iter().filter(|part| self.is_pending(part));
+        let withdrawn: Vec<_> = kept.chain(lost.iter().copied()).map(|part| part.intercept_id).collect();
         tracing::info!(
             parts = parts.len(),
-            kept = kept.len(),
+            withdrawn = withdrawn.len(),
             "the next hop left before the release; held on"
         );
         {
             let mut routes = lock(&self.routes);
             routes.taken(&*self.node, parts);
-            kept.iter().for_each(|id| routes.take_back(*id));
+            withdrawn.iter().for_each(|id| routes.take_back(*id));
         }
-        let Some(id) = kept.first().copied() else { return };
-        let event = HoldEvent::ReleaseWithdrawn { parts: kept };
-        self.step_and_act("release_withdrawn", Select::Part(id), event);
+        let Some(first) = withdrawn.first().copied() else { return };
+        let event = HoldEvent::ReleaseWithdrawn { parts: withdrawn };
+        self.step_and_act("release_withdrawn", Select::Part(first), event);
+        for part in lost {
+            let event = HoldEvent::PayerChannelClosing(part.inbound_channel_id);
+            self.step_and_act("withdrawn_from_closed", Select::Part(part.intercept_id), event);
+        }
     }
 
-    /// LDK has it, and has neither forwarded nor failed it.
-    fn is_kept(&self, part: &Part) -> bool {
-        let payer = self.node.peer_of_channel(part.inbound_channel_id);
-        payer.is_some_and(|payer| {
+    fn peer_of(&self, part: &Part) -> Option<PublicKey> {
+        self.node.peer_of_channel(part.inbound_channel_id)
+    }
+
+    /// It is on its channel and LDK has not begun to take it off, forwarded or not.
+    fn is_pending(&self, part: &Part) -> bool {
+        self.peer_of(part).is_some_and(|payer| {
             self.node
                 .pending_inbound_htlcs(payer)
                 .iter()
@@ -130,7 +141,7 @@ impl Payments {
             return;
         };
         // LDK keeps an HTLC whose channel cannot take it; if it has none of that name, the part is on its way already.
-        let kept = self.is_kept(part);
+        let kept = self.is_pending(part);
         let told = lock(&self.routes).is_told(id);
         tracing::warn!(intercept_id = %id, %error, kept, "LDK did not forward a released part");
         if kept && told {

@@ -78,12 +78,8 @@ impl Routes {
     /// The held parts that could all be forwarded now: LDK has told of them, their payer's channels stay, and each outgoing
     /// channel has room for its share on top of what is promised to others.
     pub(super) fn carriable(&self, node: &dyn PaymentNode, hold: &Hold) -> HashSet<InterceptId> {
-        let carries: HashMap<u64, ChannelCarry> = hold
-            .group()
-            .held()
-            .filter_map(|part| node.carry(part.next_hop_scid).map(|carry| (part.next_hop_scid, carry)))
-            .collect();
-        let mut fitting = self.fitting(&carries, hold);
+        let carries = carries(node, hold);
+        let mut fitting = self.fitting(&carries, hold, |carry| carry.is_usable);
         if !fitting.is_empty() {
             let stays = staying(&node.pending_inbound_htlcs(hold.group().terms.payer));
             fitting.retain(|id| stays.contains(id));
@@ -91,7 +87,21 @@ impl Routes {
         fitting
     }
 
-    fn fitting(&self, carries: &HashMap<u64, ChannelCarry>, hold: &Hold) -> HashSet<InterceptId> {
+    /// The channels that have room for all that is held, and lack nothing but their peers.
+    pub(super) fn lacking(&self, node: &dyn PaymentNode, hold: &Hold) -> Vec<ChannelCarry> {
+        let carries = carries(node, hold);
+        if self.fitting(&carries, hold, |_| true).len() < hold.group().held().count() {
+            return Vec::new();
+        }
+        carries.into_values().filter(|carry| !carry.is_usable).collect()
+    }
+
+    fn fitting(
+        &self,
+        carries: &HashMap<u64, ChannelCarry>,
+        hold: &Hold,
+        is_open: impl Fn(&ChannelCarry) -> bool,
+    ) -> HashSet<InterceptId> {
         let mut asked = self.reserved.clone();
         for part in hold.group().held() {
             if let Some(carry) = carries.get(&part.next_hop_scid) {
@@ -101,7 +111,7 @@ impl Routes {
         let fits = |part: &&Part| {
             carries.get(&part.next_hop_scid).is_some_and(|carry| {
                 let load = asked.get(&carry.channel_id).copied().unwrap_or_default();
-                carry.is_usable
+                is_open(carry)
                     && part.outbound_amount >= carry.next_htlc_min
                     && load.amount <= carry.next_htlc_max
                     && carry.pending_outbound_htlcs + load.htlcs <= HTLCS_PER_CHANNEL_MAX
@@ -136,6 +146,11 @@ impl Routes {
             }
         }
     }
+}
+
+fn carries(node: &dyn PaymentNode, hold: &Hold) -> HashMap<u64, ChannelCarry> {
+    let scids = hold.group().held().map(|part| part.next_hop_scid);
+    scids.filter_map(|scid| node.carry(scid).map(|carry| (scid, carry))).collect()
 }
 
 /// Those on channels that stay. A channel that shuts down takes its whole group back: the rescan sees to that.
@@ -204,6 +219,10 @@ mod tests {
         routes
     }
 
+    fn fits(routes: &Routes, carries: &HashMap<u64, ChannelCarry>, parts: u8) -> HashSet<InterceptId> {
+        routes.fitting(carries, &unblocked(parts), |carry| carry.is_usable)
+    }
+
     #[test]
     fn what_is_on_a_channel_that_shuts_down_or_goes_back_is_not_carried() {
         let on = |id, state, channel_is_shutting_down| PendingInboundHtlc {
@@ -228,24 +247,24 @@ mod tests {
     #[test]
     fn a_group_goes_only_if_its_sum_fits_beside_what_is_promised() {
         let mut routes = told(3);
-        assert_eq!(routes.fitting(&carries(3_000, 0), &unblocked(3)).len(), 3);
-        assert!(routes.fitting(&carries(2_999, 0), &unblocked(3)).is_empty());
+        assert_eq!(fits(&routes, &carries(3_000, 0), 3).len(), 3);
+        assert!(fits(&routes, &carries(2_999, 0), 3).is_empty());
         routes.reserved.insert(CHANNEL, Load { htlcs: 1, amount: Msat(500) });
-        assert!(routes.fitting(&carries(3_499, 0), &unblocked(3)).is_empty());
-        assert_eq!(routes.fitting(&carries(3_500, 0), &unblocked(3)).len(), 3);
+        assert!(fits(&routes, &carries(3_499, 0), 3).is_empty());
+        assert_eq!(fits(&routes, &carries(3_500, 0), 3).len(), 3);
     }
 
     #[test]
     fn a_full_channel_makes_them_wait() {
         let mut routes = told(2);
-        assert_eq!(routes.fitting(&carries(9_000, 48), &unblocked(2)).len(), 2);
-        assert!(routes.fitting(&carries(9_000, 49), &unblocked(2)).is_empty());
+        assert_eq!(fits(&routes, &carries(9_000, 48), 2).len(), 2);
+        assert!(fits(&routes, &carries(9_000, 49), 2).is_empty());
         routes.reserved.insert(CHANNEL, Load { htlcs: 1, amount: Msat(1) });
-        assert!(routes.fitting(&carries(9_000, 48), &unblocked(2)).is_empty());
+        assert!(fits(&routes, &carries(9_000, 48), 2).is_empty());
     }
 
     #[test]
     fn what_ldk_has_not_told_of_stays() {
-        assert_eq!(told(1).fitting(&carries(9_000, 0), &unblocked(2)).len(), 1);
+        assert_eq!(fits(&told(1), &carries(9_000, 0), 2).len(), 1);
     }
 }

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use node::{PendingState, SleepingHtlc, SleepingSide};
+use node::{ChannelCarry, PendingState, SleepingHtlc, SleepingSide};
 use protocol::deadline::{EXPIRY_SOON_BLOCKS, settle_window};
 use protocol::hold::Hold;
 use protocol::units::BlockHeight;
@@ -17,7 +17,7 @@ use super::closes::OUTBOUND_GRACE_BLOCKS;
 use super::payee::payee_group;
 use super::step::BLOCK_SECS;
 use super::{Payments, lock};
-use crate::store::wakes::{self, NewWake, WakeKey};
+use crate::store::wakes::{self, NewWake};
 use crate::store::{StoreError, holds, parts};
 
 /// How often LDK's list is looked at.
@@ -61,8 +61,7 @@ impl Payments {
             needed.extend(self.awaited_payees(&row.hold, height, now_unix));
         }
         let keys: HashSet<_> = needed.iter().map(|wake| (wake.node_id, wake.group, wake.reason)).collect();
-        let over: Vec<_> =
-            open.into_iter().filter(|key| !keys.contains(key) && !self.is_awaited(key)).collect();
+        let over: Vec<_> = open.into_iter().filter(|key| !keys.contains(key)).collect();
         let mut woke = false;
         for batch in needed.chunks(SLEEPERS_BATCH_MAX) {
             let batch = batch.to_vec();
@@ -70,11 +69,16 @@ impl Payments {
             woke |= opened.await?;
         }
         for batch in over.chunks(SLEEPERS_BATCH_MAX) {
-            let batch = batch.to_vec();
+            let (batch, payees) = (batch.to_vec(), self.payees.clone());
             let ended = self.db.submit("end_wakes_of_sleepers", move |tx| {
                 Box::pin(async move {
                     for (node_id, group, reason) in batch {
-                        wakes::end(tx, node_id, group, reason).await?;
+                        // An HTLC without a hold may wait for it by now: it takes its place before it opens its wake.
+                        let is_awaited =
+                            reason == WakeReason::PaymentIncoming && lock(&payees).contains_key(&node_id);
+                        if !is_awaited {
+                            wakes::end(tx, node_id, group, reason).await?;
+                        }
                     }
                     Ok::<_, StoreError>(())
                 })
@@ -87,28 +91,30 @@ impl Payments {
         Ok(())
     }
 
-    /// An HTLC without a hold waits for its payee in this process.
-    fn is_awaited(&self, (node_id, _, reason): &WakeKey) -> bool {
-        *reason == WakeReason::PaymentIncoming && lock(&self.payees).contains_key(node_id)
-    }
-
-    /// The payees that a hold waits for: its pid came, and they are clients of this LSP that have left before they could be paid, or
-    /// never were here. Another node is no sleeper.
+    /// The payees that a hold waits for, and for nothing else: its pid came, and they are clients of this LSP that have left before
+    /// they could be paid, or never were here. Another node is no sleeper, and who could not be paid here is not called.
     fn awaited_payees(&self, hold: &Hold, height: BlockHeight, now_unix: u64) -> Vec<NewWake> {
         let Hold::Unblocked(group) = hold else { return Vec::new() };
         let blocks_left = height.blocks_until(group.terms.deadline);
-        let is_client = |peer| self.node.channels_with(peer).iter().all(|channel| !channel.is_announced);
-        let payees = group.held().filter_map(|part| {
-            let (peer, _) = self.node.resolve_scid(part.next_hop_scid)?;
-            (!self.node.is_connected(peer) && is_client(peer)).then(|| NewWake {
+        let lacking = lock(&self.routes).lacking(&*self.node, hold);
+        let is_of_client = |carry: &ChannelCarry| {
+            let channels = self.node.channels_with(carry.peer);
+            let channel = channels.iter().find(|channel| channel.channel_id == carry.channel_id);
+            channel.is_some_and(|channel| !channel.is_announced && !channel.is_shutting_down)
+        };
+        let awaited =
+            lacking.iter().filter(|carry| !self.node.is_connected(carry.peer) && is_of_client(carry));
+        let hashes: HashSet<_> = group.held().map(|part| part.payment_hash).collect();
+        awaited
+            .flat_map(|carry| hashes.iter().map(|hash| (carry.peer, *hash)))
+            .map(|(peer, payment_hash)| NewWake {
                 node_id: peer,
                 reason: WakeReason::PaymentIncoming,
-                group: payee_group(peer, part.payment_hash),
+                group: payee_group(peer, payment_hash),
                 expires_at_unix: now_unix + u64::from(blocks_left.max(1)) * BLOCK_SECS,
                 now_unix,
             })
-        });
-        payees.collect()
+            .collect()
     }
 }
 

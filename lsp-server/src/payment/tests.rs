@@ -35,12 +35,17 @@ const HEIGHT: BlockHeight = BlockHeight(100);
 const DEADLINE: BlockHeight = BlockHeight(200);
 const DAY: u64 = 24 * 3_600;
 
+/// The one way out: whose channel, and which.
+const NEXT_HOP: (fn() -> PublicKey, ChannelId) = (|| public(77), ChannelId([77; 32]));
+
 /// A node at a height, with the HTLCs that it is given. It remembers what it lets go.
 #[derive(Default)]
 struct BareNode {
     inbound: Mutex<Vec<(PublicKey, PendingInboundHtlc)>>,
     /// How many more looks find the one way out usable, if there is one.
     usable_looks: Mutex<Option<u32>>,
+    /// What fits on it.
+    room: Mutex<Msat>,
     forwarded: Mutex<Vec<InterceptId>>,
 }
 
@@ -57,8 +62,25 @@ impl PaymentNode for BareNode {
         false
     }
 
-    fn channels_with(&self, _peer: PublicKey) -> Vec<Channel> {
-        Vec::new()
+    fn channels_with(&self, peer: PublicKey) -> Vec<Channel> {
+        let next_hop = lock(&self.usable_looks).filter(|_| peer == NEXT_HOP.0());
+        let channel = next_hop.map(|_| Channel {
+            channel_id: NEXT_HOP.1,
+            peer,
+            funding: None,
+            short_channel_id: Some(1),
+            capacity_sat: 0,
+            balance: Msat(0),
+            outbound_capacity: Msat(0),
+            inbound_capacity: Msat(0),
+            is_usable: false,
+            is_ready: true,
+            is_announced: false,
+            is_shutting_down: false,
+            pending_inbound_htlcs: 0,
+            pending_outbound_htlcs: 0,
+        });
+        channel.into_iter().collect()
     }
 
     fn peer_of_channel(&self, channel_id: ChannelId) -> Option<PublicKey> {
@@ -81,17 +103,17 @@ impl PaymentNode for BareNode {
         let is_usable = *left > 0;
         *left = left.saturating_sub(1);
         Some(ChannelCarry {
-            channel_id: ChannelId([77; 32]),
-            peer: public(77),
+            channel_id: NEXT_HOP.1,
+            peer: NEXT_HOP.0(),
             is_usable,
-            next_htlc_max: Msat(u64::MAX),
+            next_htlc_max: *lock(&self.room),
             next_htlc_min: Msat(1),
             pending_outbound_htlcs: 0,
         })
     }
 
     fn resolve_scid(&self, _scid: u64) -> Option<(PublicKey, ChannelId)> {
-        None
+        lock(&self.usable_looks).map(|_| (NEXT_HOP.0(), NEXT_HOP.1))
     }
 
     fn forward_intercepted(&self, id: InterceptId, _scid: u64, _amount: Msat) -> Result<(), NodeError> {

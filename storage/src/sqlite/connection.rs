@@ -37,6 +37,10 @@ pub(crate) enum Access {
 }
 
 impl Connection {
+    pub(crate) fn is_in_transaction(&self) -> bool {
+        !self.connection.is_autocommit()
+    }
+
     pub(crate) fn open(path: &Path, access: Access) -> Result<Self, Error> {
         let access = match access {
             Access::Write => OpenFlags::SQLITE_OPEN_READ_WRITE,

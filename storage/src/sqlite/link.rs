@@ -62,6 +62,11 @@ impl Link {
         }
     }
 
+    /// Whether the transaction is still open.
+    pub(crate) fn stands(&self) -> bool {
+        self.connection.is_in_transaction()
+    }
+
     /// Nothing if the answer is no number.
     pub(crate) fn version(&mut self) -> Result<Option<i64>, QueryError> {
         let rows = self.watcher.fetch("PRAGMA data_version", &[], Wanted::First)?;

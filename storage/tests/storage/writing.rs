@@ -11,6 +11,7 @@ storage::on_both!(
     a_transaction_sees_what_was_queued_before_it,
     a_refused_transaction_takes_nothing_else_with_it,
     refused_kept_and_key_value_writes_mix_in_one_batch,
+    what_sqlite_undoes_by_itself_is_done_again,
     a_failed_statement_that_is_ignored_still_aborts_its_transaction,
     a_panic_rolls_back_its_own_transaction_only,
     a_transaction_whose_commit_is_dropped_is_made,
@@ -131,6 +132,30 @@ async fn mixed_batch(db: &Database, first_id: i64) {
     for commit in undone {
         assert!(matches!(commit.await, Err(StorageError::RowNotFound)));
     }
+}
+
+/// An error at which SQLite undoes all that is not committed, and not only its statement. Postgres does not know the words.
+async fn what_sqlite_undoes_by_itself_is_done_again(folder: Scratch) {
+    let db = open(&folder).await;
+    let gate = close_gate(&db).await;
+    let before = add_note(&db, 1, "before");
+    let written = db.kv().write("", "", "k", vec![1]);
+    let rolled_back = db.submit("rolls_back", |tx| {
+        Box::pin(async move {
+            tx.execute("INSERT OR ROLLBACK INTO note (id, text) VALUES (1, 'again')", &[]).await.map(drop)
+        })
+    });
+    let overwritten = db.kv().write("", "", "k", vec![2]);
+    let after = add_note(&db, 2, "after");
+    drop(gate);
+    assert!(rolled_back.await.is_err());
+    before.await.unwrap();
+    written.await.unwrap();
+    overwritten.await.unwrap();
+    after.await.unwrap();
+    assert_eq!(note_ids(&db).await, [1, 2]);
+    assert_eq!(db.kv().read("", "", "k").await.unwrap(), Some(vec![2]));
+    assert!(db.stats().commits <= 2, "nothing was committed by itself");
 }
 
 async fn a_failed_statement_that_is_ignored_still_aborts_its_transaction(folder: Scratch) {

@@ -177,15 +177,22 @@ async fn work(
     while let Ok(step) = steps.try_recv() {
         show(&step);
     }
-    output.outcome(&answer?);
+    if let Ok(outcome) = &answer {
+        output.outcome(outcome);
+    }
     if receives {
-        tokio::select! {
-            () = wallet.receive(RECEIVE_TIMEOUT) => {}
-            failure = wallet.failed() => return Err(CliError::DatabaseFailed(failure)),
-            () = stop.next() => {}
+        let mut receiving = std::pin::pin!(wallet.receive(RECEIVE_TIMEOUT));
+        loop {
+            tokio::select! {
+                biased;
+                step = steps.recv() => if let Ok(step) = step { show(&step) },
+                failure = wallet.failed() => return Err(CliError::DatabaseFailed(failure)),
+                () = &mut receiving => break,
+                () = stop.next() => break,
+            }
         }
     }
-    Ok(())
+    answer.map(drop)
 }
 
 #[cfg(test)]

@@ -164,13 +164,23 @@ async fn a_next_hop_that_leaves_before_the_release_has_it_when_it_is_back() {
     }
     let held = "SELECT COUNT(*) AS n FROM hold_part WHERE state = 'held'";
 
-    // A look for each part decides; the next one is before LDK is told.
+    // A look for each part decides; the next one is before LDK is told. There is room for these two, and nothing more.
+    *lock(&node.room) = Msat(10_000_000);
     *lock(&node.usable_looks) = Some(2);
     assert!(payments.unblock(pid).await.unwrap());
     idle().await;
     assert_eq!(*lock(&node.forwarded), []);
     assert_eq!(db.number(held).await, 2);
 
+    // It is called, while it could be paid.
+    let called = "SELECT COUNT(*) AS n FROM wake WHERE state = 'open' AND reason = 'payment_incoming'";
+    for (room, wakes) in [(9_999_999, 0), (10_000_000, 1), (9_999_999, 0)] {
+        *lock(&node.room) = Msat(room);
+        payments.wake_sleepers().await.unwrap();
+        assert_eq!(db.number(called).await, wakes, "{room}");
+    }
+
+    *lock(&node.room) = Msat(10_000_000);
     *lock(&node.usable_looks) = Some(u32::MAX);
     payments.reconcile_moving().await.unwrap();
     idle().await;

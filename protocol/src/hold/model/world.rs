@@ -240,7 +240,7 @@ impl World {
     fn run_effects(&mut self, count: usize) {
         for _ in 0..count {
             match self.effects.pop_front() {
-                // LDK refuses a single part, so that both ways back are gone.
+                // A single part is what LDK refuses, so that both ways back are taken.
                 Some(Effect::Forward { parts }) if parts.len() > 1 && !self.next_hop => self.withdraw(parts),
                 Some(Effect::Forward { parts }) => parts.iter().for_each(|part| self.forward(part.0[0])),
                 Some(Effect::Fail { part, .. }) => self.fail(part.0[0]),
