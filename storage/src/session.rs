@@ -158,8 +158,7 @@ impl Session {
     }
 
     /// What follows can be undone alone, and what came before cannot any more. Under a savepoint SQLite copies every page before it
-    /// changes it, which is most of a small transaction's cost, for a case that is rare: so it is told of none until one is needed,
-    /// and then the batch is done again.
+    /// changes it, for a case that is rare: so it is told of none until one is needed, and then the batch is done again.
     pub(crate) async fn set_savepoint(&mut self) -> Result<(), Obstacle> {
         if self.sets_savepoints {
             let is_set = self.savepoint.is_some_and(|savepoint| savepoint.is_set);

@@ -1,5 +1,5 @@
 //! Phones that must come, hold or no hold: an unresolved HTLC on the channel of a sleeping phone closes that channel in the
-//! end, and a released payment that its payee does not fetch goes back. LDK lists the former, the holds say the latter; this task
+//! end, and an unblocked payment that its payee does not fetch goes back. LDK lists the former, the holds say the latter; this task
 //! sees to it that each has a wake, and that no wake outlives its reason.
 
 use std::collections::HashSet;
