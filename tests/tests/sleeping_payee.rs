@@ -1,11 +1,25 @@
 //! The payee is off when the HTLC comes.
 
+use lightning_types::payment::PaymentHash;
 use protocol::api::admin::WakeView;
-use tests::failure::TestResult;
+use protocol::ids::Pid;
+use tests::failure::{Failure, TestResult};
+use tests::puppet::Puppet;
 use tests::stage::{PAYMENT_TIMEOUT, Setup, Stage};
 use tests::wait::{SOON, Seen, wait_until};
 
 const AMOUNT_MSAT: u64 = 300_000_000;
+
+/// A payment to the stage's payee that is held. Answers its hash and its secret.
+async fn hold(stage: &Stage, puppet: &Puppet) -> Result<(PaymentHash, Pid), Failure> {
+    let (invoice, _) = stage.invoice(AMOUNT_MSAT, &[]).await?;
+    let invoice = tests::puppet::parse_invoice(&invoice)?;
+    let pid = puppet.new_pid();
+    puppet.block(&pid, vec![invoice.payment_hash()], puppet.height().plus(50)).await?;
+    puppet.pay(&invoice, 70).await?;
+    puppet.wait_until_held(&pid, 1).await?;
+    Ok((invoice.payment_hash(), pid))
+}
 
 /// A released HTLC finds the payee gone: the payee's LSP wakes it, and waits.
 #[tokio::test(flavor = "multi_thread")]
@@ -13,12 +27,7 @@ async fn a_released_payment_wakes_the_payee() -> TestResult {
     let setup = Setup::lsps(2);
     let stage = Stage::new(setup.clone()).await?;
     let puppet = stage.puppet("puppet").await?;
-    let (invoice, _) = stage.invoice(AMOUNT_MSAT, &[]).await?;
-    let invoice = tests::puppet::parse_invoice(&invoice)?;
-    let pid = puppet.new_pid();
-    puppet.block(&pid, vec![invoice.payment_hash()], puppet.height().plus(50)).await?;
-    puppet.pay(&invoice, 70).await?;
-    puppet.wait_until_held(&pid, 1).await?;
+    let (payment_hash, pid) = hold(&stage, &puppet).await?;
     assert_eq!(stage.payee.pushes().len(), 0, "nobody has told the payee");
 
     // Whoever has the pid releases: here the operator, who was given it.
@@ -27,7 +36,7 @@ async fn a_released_payment_wakes_the_payee() -> TestResult {
     let push = stage.payee.wait_for_push(1, PAYMENT_TIMEOUT).await?;
     assert_eq!(push.body.reason, "payment_incoming");
     stage.payee.wait_for_step("paid", PAYMENT_TIMEOUT).await?;
-    puppet.wait_for_payment(invoice.payment_hash(), PAYMENT_TIMEOUT).await?;
+    puppet.wait_for_payment(payment_hash, PAYMENT_TIMEOUT).await?;
     puppet.go_offline().await;
     stage.finish().await?;
     Ok(())
@@ -41,13 +50,7 @@ async fn an_unblocked_payment_wakes_a_payee_of_the_same_lsp() -> TestResult {
     let puppet = stage.puppet("puppet").await?;
     let mut payments = Vec::new();
     for _ in 0..2 {
-        let (invoice, _) = stage.invoice(AMOUNT_MSAT, &[]).await?;
-        let invoice = tests::puppet::parse_invoice(&invoice)?;
-        let pid = puppet.new_pid();
-        puppet.block(&pid, vec![invoice.payment_hash()], puppet.height().plus(50)).await?;
-        puppet.pay(&invoice, 70).await?;
-        puppet.wait_until_held(&pid, 1).await?;
-        payments.push((invoice.payment_hash(), pid));
+        payments.push(hold(&stage, &puppet).await?);
     }
     stage.payee.leave_coverage();
     for (_, pid) in &payments {

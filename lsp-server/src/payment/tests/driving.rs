@@ -84,6 +84,20 @@ async fn so_many_htlcs_wait_for_one_payee_and_in_all() {
     assert_eq!(lock(&payments.payees).len(), 3, "as many as have any");
 }
 
+/// A hold of payer 1 on hash 1, which this pid releases.
+async fn grant_for(db: &TestDatabase, limits: &PaymentLimits, pid: Pid) {
+    let limits = limits.clone();
+    let terms = HoldTerms {
+        payer: public(1),
+        pid_hash: pid.hash(),
+        payment_hashes: vec![PaymentHash([1; 32])],
+        deadline: DEADLINE,
+    };
+    in_writer(db, move |tx| Box::pin(async move { grant_in(tx, &limits, &terms, DEADLINE, START).await }))
+        .await
+        .unwrap();
+}
+
 fn passing(payment_unblock: Option<Pid>, outgoing: Option<Vec<u8>>, pid_hash: PidHash) -> ForwardedOnion {
     ForwardedOnion {
         previous_hop: public(7),
@@ -112,16 +126,7 @@ async fn so_many_unblocks_are_looked_up_at_once_and_a_repeat_does_what_a_dropped
     let db = TestDatabase::new().await;
     let limits = PaymentLimits::default();
     let pid = Pid([9; 32]);
-    let terms = HoldTerms {
-        payer: public(1),
-        pid_hash: pid.hash(),
-        payment_hashes: vec![PaymentHash([1; 32])],
-        deadline: DEADLINE,
-    };
-    let granting = limits.clone();
-    in_writer(&db, move |tx| Box::pin(async move { grant_in(tx, &granting, &terms, DEADLINE, START).await }))
-        .await
-        .unwrap();
+    grant_for(&db, &limits, pid).await;
     let payments = driver(&db, limits);
     let state = "SELECT COUNT(*) AS n FROM hold WHERE state = 'unblocked'";
 
@@ -145,16 +150,7 @@ async fn a_next_hop_that_leaves_before_the_release_has_it_when_it_is_back() {
     let db = TestDatabase::new().await;
     let limits = PaymentLimits::default();
     let pid = Pid([9; 32]);
-    let terms = HoldTerms {
-        payer: public(1),
-        pid_hash: pid.hash(),
-        payment_hashes: vec![PaymentHash([1; 32])],
-        deadline: DEADLINE,
-    };
-    let granting = limits.clone();
-    in_writer(&db, move |tx| Box::pin(async move { grant_in(tx, &granting, &terms, DEADLINE, START).await }))
-        .await
-        .unwrap();
+    grant_for(&db, &limits, pid).await;
     let node = offered(&[(1, 1, 1), (1, 2, 1)]);
     let payments = driver_of(&db, limits, node.clone());
     let idle = async || drop(payments.tasks.running().wait_for(|running| *running == 0).await.unwrap());
