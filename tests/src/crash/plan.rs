@@ -292,7 +292,7 @@ mod tests {
 
     /// Whom nobody has found anywhere is looked for after a first death, unless one story was all that was looked at.
     #[test]
-    fn a_story_alone_looks_for_no_other_storys_points() {
+    fn a_story_alone_looks_for_no_points_of_the_others() {
         let nowhere = Found::default();
         let after_a_first_death = |options: Options| -> usize {
             let rounds = plan(&options, &nowhere).unwrap();
