@@ -83,7 +83,7 @@ fn damage_others(connection: &Connection) -> Result<Vec<(&'static str, u64)>, Fa
             ),
             format!(
                 "INSERT INTO pending_message (hold_id, next_hop, message, attempts, due_at, kept_at) \
-                 SELECT {id}, recipient, message, 0, received_at, received_at FROM mailbox_message WHERE id = 1"
+                 SELECT {id}, recipient, message, 0, received_at, received_at FROM mailbox_message WHERE id % 1099511627776 = 1"
             ),
         ] {
             assert_eq!(run(connection, &sql)?, 1, "{sql}");
@@ -114,7 +114,7 @@ fn damage_others(connection: &Connection) -> Result<Vec<(&'static str, u64)>, Fa
         let id = if *column == "message" { 0 } else { id };
         let copy = format!(
             "INSERT INTO mailbox_message SELECT {id}, recipient, previous_hop, randomblob(32), message, message_bytes, \
-             received_at, expires_at, deliveries, counts_for FROM mailbox_message WHERE id = 1"
+             received_at, expires_at, deliveries, counts_for FROM mailbox_message WHERE id % 1099511627776 = 1"
         );
         assert_eq!(run(connection, &copy)?, 1);
         let elsewhere =
@@ -130,7 +130,7 @@ fn damage_others(connection: &Connection) -> Result<Vec<(&'static str, u64)>, Fa
             "INSERT INTO device (device_id, node_id, platform, sealed_token, token_index, token_key, registered_at, registrations, \
              has_channel, paused_until) SELECT {id}, node_id, platform, sealed_token, randomblob(32), token_key, registered_at, \
              registrations, has_channel, paused_until FROM device \
-             WHERE node_id = (SELECT recipient FROM mailbox_message WHERE id = 1) AND platform = 'webhook' \
+             WHERE node_id = (SELECT recipient FROM mailbox_message WHERE id % 1099511627776 = 1) AND platform = 'webhook' \
              ORDER BY registered_at DESC LIMIT 1"
         );
         assert_eq!(run(connection, &copy)?, 1);

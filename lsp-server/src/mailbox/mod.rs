@@ -281,7 +281,7 @@ fn wake_of(recipient: PublicKey, expires_at_unix: u64, now_unix: u64) -> NewWake
 impl From<MessageRow> for MailboxView {
     fn from(row: MessageRow) -> Self {
         Self {
-            message_id: row.id,
+            message_id: row.arrival,
             recipient: row.recipient,
             previous_hop: row.previous_hop,
             bytes: row.bytes,

@@ -1,6 +1,8 @@
 //! Onion messages that wait for an offline peer.
 
 #[macro_use]
+mod place;
+#[macro_use]
 mod sums;
 mod recipients;
 #[cfg(test)]
@@ -14,6 +16,8 @@ use storage::{ReadTx, Row, StorageError, Tx, Value, values};
 
 use super::{StoreError, damage};
 
+#[cfg(test)]
+pub(super) use place::id;
 pub use recipients::{Recipient, Recipients, recipients};
 pub use waiting::{WaitingMessage, WaitingMessages, set_aside, waiting};
 
@@ -65,8 +69,8 @@ pub enum Kept {
 /// A message that waits, as operators see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageRow {
-    /// The row; later ones are larger.
-    pub id: i64,
+    /// The number of its arrival, among all that came.
+    pub arrival: i64,
     /// Whom it waits for.
     pub recipient: PublicKey,
     /// The peer that delivered it; `None` for this node itself.
@@ -85,7 +89,7 @@ impl TryFrom<&Row> for MessageRow {
             PublicKey::from_slice(bytes).map_err(|_| StoreError::Column { table: "mailbox_message", column })
         };
         Ok(Self {
-            id: row.get_i64("id")?,
+            arrival: place::arrival(row.get_i64("id")?),
             recipient: key(&row.get_blob("recipient")?, "recipient")?,
             previous_hop: row
                 .opt_blob("previous_hop")?
@@ -133,24 +137,39 @@ pub async fn keep(tx: &mut Tx, new: &NewMessage, limits: &MailboxLimits) -> Resu
     if let Admission::Refuse(reason) = admit(limits, &usage, new.sender, message_bytes) {
         return Ok(Kept::Refused(reason));
     }
-    tx.execute(
-        "INSERT INTO mailbox_message \
-         (recipient, previous_hop, message_hash, message, message_bytes, received_at, expires_at, deliveries, counts_for) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8)",
-        &[
-            recipient.into(),
-            previous_hop.into(),
-            message_hash.into(),
-            (&new.message).into(),
-            message_bytes.try_into()?,
-            new.received_at.try_into()?,
-            expires_at,
-            counts_for.clone().into(),
-        ],
-    )
-    .await?;
-    sums::add(tx, counts_for, message_bytes).await?;
+    let arrival = sums::add(tx, counts_for.clone(), message_bytes).await?;
+    let mut row = [
+        Value::from(0),
+        recipient.into(),
+        previous_hop.into(),
+        message_hash.into(),
+        (&new.message).into(),
+        message_bytes.try_into()?,
+        new.received_at.try_into()?,
+        expires_at,
+        counts_for.into(),
+    ];
+    if !insert(tx, place::id(new.recipient, arrival), &mut row).await? {
+        let arrival = place::renumber(tx).await?;
+        if !insert(tx, place::id(new.recipient, arrival), &mut row).await? {
+            return Err(StorageError::ValueRange);
+        }
+    }
     Ok(Kept::New)
+}
+
+/// Whether no other row had this id.
+async fn insert(tx: &mut Tx, id: i64, row: &mut [Value; 9]) -> Result<bool, StorageError> {
+    row[0] = id.into();
+    let inserted = tx
+        .execute(
+            "INSERT INTO mailbox_message \
+             (id, recipient, previous_hop, message_hash, message, message_bytes, received_at, expires_at, deliveries, counts_for) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9) ON CONFLICT (id) DO NOTHING",
+            row,
+        )
+        .await?;
+    Ok(inserted > 0)
 }
 
 /// What a new message finds.
@@ -296,8 +315,11 @@ pub async fn tidy(tx: &mut Tx, now_unix: u64) -> Result<u64, StorageError> {
 pub async fn list(tx: &mut ReadTx, limit: u32) -> Result<Vec<MessageRow>, StoreError> {
     let rows = tx
         .fetch_all(
-            "SELECT id, recipient, previous_hop, message_bytes, received_at FROM mailbox_message \
-             ORDER BY id LIMIT $1",
+            concat!(
+                "SELECT id, recipient, previous_hop, message_bytes, received_at FROM mailbox_message ORDER BY ",
+                by_arrival!(),
+                " LIMIT $1"
+            ),
             &values![limit],
         )
         .await?;

@@ -35,6 +35,7 @@ pub const MIGRATIONS: MigrationSet = storage::migration_set!("server":
     "0016_kept_counts",
     "0017_challenge_rooms",
     "0018_mailbox_senders",
+    "0019_mailbox_places",
 );
 
 /// A row that does not make sense. Fail closed: act on none of it.
@@ -79,10 +80,13 @@ impl StoreError {
 
 #[cfg(test)]
 mod tests {
+    use bitcoin::hashes::{Hash, sha256};
+    use protocol::mailbox::{MailboxLimits, Sender};
     use storage::testing::{Scratch, assert_migrations_listed, schema};
     use storage::values;
 
     use super::*;
+    use crate::testing::public;
 
     #[test]
     fn every_migration_is_listed() {
@@ -109,12 +113,14 @@ mod tests {
             name: MIGRATIONS.name,
         };
         const MESSAGE: &str = "INSERT INTO mailbox_message (recipient, message_hash, message, message_bytes, received_at, \
-             expires_at, deliveries) VALUES ($1, $2, $2, 1, 5, 6, 0)";
+             expires_at, deliveries) VALUES ($1, $2, $3, 1, 5, 6, 0)";
+        let recipient = public(7);
         let earlier = scratch.open(&[BEFORE]).await;
-        let filled = earlier.submit("fill", |tx| {
+        let filled = earlier.submit("fill", move |tx| {
             Box::pin(async move {
                 for byte in 1_u8..=3 {
-                    tx.execute(MESSAGE, &values![[7; 33], [byte; 32]]).await?;
+                    let hash = sha256::Hash::hash(&[byte]).to_byte_array();
+                    tx.execute(MESSAGE, &values![recipient.serialize(), hash, [byte]]).await?;
                     tx.execute(
                         "INSERT INTO used_challenge (challenge, expires_at) VALUES ($1, 9)",
                         &values![[byte; 4]],
@@ -134,29 +140,29 @@ mod tests {
         earlier.close().await;
 
         let now = scratch.open(&[MIGRATIONS]).await;
-        let found = now.submit("look", |tx| {
+        let found = now.submit("look", move |tx| {
             Box::pin(async move {
-                tx.execute(MESSAGE, &values![[8; 33], [4_u8; 32]]).await?;
-                let messages =
-                    tx.fetch_all("SELECT id, recipient, message_hash FROM mailbox_message ORDER BY id", &[]);
-                let messages: Result<Vec<_>, _> = messages
-                    .await?
-                    .iter()
-                    .map(|row| {
-                        Ok::<_, storage::StorageError>((
-                            row.get_i64("id")?,
-                            row.get_blob("recipient")?[0],
-                            row.get_blob("message_hash")?[0],
-                        ))
-                    })
-                    .collect();
+                let new = mailbox::NewMessage {
+                    recipient,
+                    previous_hop: None,
+                    sender: Sender::Own,
+                    message: vec![4],
+                    received_at: 5,
+                    expires_at: 6,
+                };
+                assert_eq!(mailbox::keep(tx, &new, &MailboxLimits::default()).await?, mailbox::Kept::New);
+                let waiting = mailbox::waiting(tx, recipient, 0, 10).await?.messages;
+                let listed = mailbox::list(tx, 10).await?;
                 let counts = tx.fetch_all("SELECT n FROM kept_count ORDER BY of_what", &[]).await?;
                 let counts: Result<Vec<_>, _> = counts.iter().map(|row| row.get_i64("n")).collect();
-                Ok::<_, storage::StorageError>((messages?, counts?))
+                Ok::<_, StoreError>((waiting, listed, counts?))
             })
         });
-        let (messages, counts) = found.await.unwrap();
-        assert_eq!(messages, [(1, 7, 1), (2, 7, 2), (4, 8, 4)], "no id is given twice");
+        let (waiting, listed, counts) = found.await.unwrap();
+        let waiting: Vec<_> = waiting.into_iter().map(|message| message.message).collect();
+        assert_eq!(waiting, [[1], [2], [4]], "in order of arrival, whatever version kept them");
+        let arrivals: Vec<_> = listed.iter().map(|message| message.arrival).collect();
+        assert_eq!(arrivals, [1, 2, 4], "no number is given twice");
         // No challenge of before is good for anything after a start.
         assert_eq!(counts, [1, 0, 0]);
         now.close().await;

@@ -6,7 +6,7 @@ mod tests;
 use protocol::mailbox::{Sender, Usage};
 use storage::{Row, StorageError, Tx, Value};
 
-use super::NewMessage;
+use super::{NewMessage, place};
 
 /// The most bytes that a row's `message_bytes` counts for. No `onion_message` is longer.
 const COUNTED_BYTES_MAX: i64 = 65_535;
@@ -77,13 +77,13 @@ fn usage(row: &Row) -> Result<Usage, StorageError> {
     Ok(Usage { messages: row.get_u64("messages")?, bytes: row.get_u64("bytes")? })
 }
 
-/// One message more. No trigger does it: a statement with one keeps a journal of its own in SQLite, which many messages in one
+/// One message more: answers the number of its arrival. No trigger does it: a statement with one keeps a journal of its own in SQLite, which many messages in one
 /// transaction make long.
 pub(super) async fn add(
     tx: &mut Tx,
     counts_for: Option<Vec<u8>>,
     message_bytes: u64,
-) -> Result<(), StorageError> {
+) -> Result<i64, StorageError> {
     let bytes = Value::try_from(message_bytes)?;
     if let Some(counts_for) = counts_for {
         tx.execute(
@@ -94,9 +94,20 @@ pub(super) async fn add(
         )
         .await?;
     }
-    tx.execute("UPDATE mailbox_total SET messages = messages + 1, bytes = bytes + $1 WHERE id = 1", &[bytes])
-        .await
-        .map(drop)
+    let row = tx
+        .fetch_one(
+            concat!(
+                "UPDATE mailbox_total SET messages = messages + 1, bytes = bytes + $1, last_arrival = ",
+                next_arrival!(),
+                " WHERE id = 1 RETURNING last_arrival"
+            ),
+            &[bytes],
+        )
+        .await?;
+    match row.get_i64("last_arrival")? {
+        ..=0 => place::renumber(tx).await,
+        arrival => Ok(arrival),
+    }
 }
 
 pub(super) async fn recount(tx: &mut Tx) -> Result<Usage, StorageError> {
@@ -104,9 +115,9 @@ pub(super) async fn recount(tx: &mut Tx) -> Result<Usage, StorageError> {
     let row = tx
         .fetch_one(
             concat!(
-                "INSERT INTO mailbox_total (id, messages, bytes) SELECT 1, COUNT(*), ",
+                "INSERT INTO mailbox_total (id, messages, bytes, last_arrival) SELECT 1, COUNT(*), ",
                 summed_bytes!(""),
-                " FROM mailbox_message WHERE true \
+                ", -1 FROM mailbox_message WHERE true \
                  ON CONFLICT (id) DO UPDATE SET messages = excluded.messages, bytes = excluded.bytes \
                  RETURNING messages, bytes"
             ),

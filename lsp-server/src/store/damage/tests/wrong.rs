@@ -30,58 +30,74 @@ pub(super) const DAMAGE: &[(&str, &str, &str)] = &[
     ("pending_message", "UPDATE pending_message SET next_hop = x'02' WHERE hold_id = 1", "1"),
     ("pending_message", "UPDATE pending_message SET attempts = 9223372036854775807 WHERE hold_id = 1", "1"),
     ("pending_message", "UPDATE pending_message SET due_at = -1 WHERE hold_id = 1", "1"),
-    ("mailbox_message", "UPDATE mailbox_message SET recipient = x'02' WHERE id = 1", "1"),
-    ("mailbox_message", "UPDATE mailbox_message SET previous_hop = zeroblob(33) WHERE id = 1", "1"),
-    ("mailbox_message", "UPDATE mailbox_message SET message = x'00' WHERE id = 1", "1"),
-    ("mailbox_message", "UPDATE mailbox_message SET message_bytes = -5 WHERE id = 1", "1"),
-    ("mailbox_message", "UPDATE mailbox_message SET message_bytes = 9223372036854775807 WHERE id = 1", "1"),
-    ("mailbox_message", "UPDATE mailbox_message SET received_at = -1 WHERE id = 1", "1"),
-    ("mailbox_message", "UPDATE mailbox_message SET expires_at = -1 WHERE id = 1", "1"),
-    ("mailbox_message", "UPDATE mailbox_message SET deliveries = -1 WHERE id = 1", "1"),
-    ("mailbox_message", "UPDATE mailbox_message SET deliveries = 9223372036854775807 WHERE id = 1", "1"),
+    ("mailbox_message", "UPDATE mailbox_message SET recipient = x'02' WHERE id % 1099511627776 = 1", MESSAGE),
+    (
+        "mailbox_message",
+        "UPDATE mailbox_message SET previous_hop = zeroblob(33) WHERE id % 1099511627776 = 1",
+        MESSAGE,
+    ),
+    ("mailbox_message", "UPDATE mailbox_message SET message = x'00' WHERE id % 1099511627776 = 1", MESSAGE),
+    (
+        "mailbox_message",
+        "UPDATE mailbox_message SET message_bytes = -5 WHERE id % 1099511627776 = 1",
+        MESSAGE,
+    ),
+    (
+        "mailbox_message",
+        "UPDATE mailbox_message SET message_bytes = 9223372036854775807 WHERE id % 1099511627776 = 1",
+        MESSAGE,
+    ),
+    ("mailbox_message", "UPDATE mailbox_message SET received_at = -1 WHERE id % 1099511627776 = 1", MESSAGE),
+    ("mailbox_message", "UPDATE mailbox_message SET expires_at = -1 WHERE id % 1099511627776 = 1", MESSAGE),
+    ("mailbox_message", "UPDATE mailbox_message SET deliveries = -1 WHERE id % 1099511627776 = 1", MESSAGE),
+    (
+        "mailbox_message",
+        "UPDATE mailbox_message SET deliveries = 9223372036854775807 WHERE id % 1099511627776 = 1",
+        MESSAGE,
+    ),
     (
         "device",
-        "UPDATE device SET device_id = x'01' WHERE node_id = (SELECT recipient FROM mailbox_message WHERE id = 1)",
+        "UPDATE device SET device_id = x'01' WHERE node_id = (SELECT recipient FROM mailbox_message WHERE id % 1099511627776 = 1)",
         "01",
     ),
     (
         "device",
-        "UPDATE device SET node_id = x'01' WHERE node_id = (SELECT recipient FROM mailbox_message WHERE id = 1)",
+        "UPDATE device SET node_id = x'01' WHERE node_id = (SELECT recipient FROM mailbox_message WHERE id % 1099511627776 = 1)",
         DEVICE,
     ),
     (
         "device",
-        "UPDATE device SET platform = 'pigeon' WHERE node_id = (SELECT recipient FROM mailbox_message WHERE id = 1)",
+        "UPDATE device SET platform = 'pigeon' WHERE node_id = (SELECT recipient FROM mailbox_message WHERE id % 1099511627776 = 1)",
         DEVICE,
     ),
     (
         "device",
-        "UPDATE device SET registered_at = -1 WHERE node_id = (SELECT recipient FROM mailbox_message WHERE id = 1)",
+        "UPDATE device SET registered_at = -1 WHERE node_id = (SELECT recipient FROM mailbox_message WHERE id % 1099511627776 = 1)",
         DEVICE,
     ),
     (
         "device",
-        "UPDATE device SET paused_until = -1 WHERE node_id = (SELECT recipient FROM mailbox_message WHERE id = 1)",
+        "UPDATE device SET paused_until = -1 WHERE node_id = (SELECT recipient FROM mailbox_message WHERE id % 1099511627776 = 1)",
         DEVICE,
     ),
     (
         "device",
-        "UPDATE device SET environment = 'moon' WHERE node_id = (SELECT recipient FROM mailbox_message WHERE id = 1)",
+        "UPDATE device SET environment = 'moon' WHERE node_id = (SELECT recipient FROM mailbox_message WHERE id % 1099511627776 = 1)",
         DEVICE,
     ),
     (
         "device",
-        "UPDATE device SET token_key = x'01' WHERE node_id = (SELECT recipient FROM mailbox_message WHERE id = 1)",
+        "UPDATE device SET token_key = x'01' WHERE node_id = (SELECT recipient FROM mailbox_message WHERE id % 1099511627776 = 1)",
         DEVICE,
     ),
     (
         "device",
-        "UPDATE device SET sealed_token = NULL WHERE node_id = (SELECT recipient FROM mailbox_message WHERE id = 1)",
+        "UPDATE device SET sealed_token = NULL WHERE node_id = (SELECT recipient FROM mailbox_message WHERE id % 1099511627776 = 1)",
         DEVICE,
     ),
     (
         "device",
-        "UPDATE device SET seal_key = x'01' WHERE node_id = (SELECT recipient FROM mailbox_message WHERE id = 1)",
+        "UPDATE device SET seal_key = x'01' WHERE node_id = (SELECT recipient FROM mailbox_message WHERE id % 1099511627776 = 1)",
         DEVICE,
     ),
     ("wake", "UPDATE wake SET wake_id = x'01' WHERE id = 1", "1"),
@@ -129,6 +145,7 @@ pub(super) const LOOSE: &[(&str, &str, &str)] = &[
     ("pending_message", "UPDATE pending_message SET kept_at = 'moonlight' WHERE hold_id = 1", "1"),
 ];
 
+const MESSAGE: &str = "991462620114452481";
 const PART: &str = "0101010101010101010101010101010101010101010101010101010101010101";
 const DEVICE: &str = "01010101010101010101010101010101";
 

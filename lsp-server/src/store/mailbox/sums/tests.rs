@@ -2,7 +2,7 @@ use protocol::mailbox::{MailboxLimits, RefuseReason};
 use storage::testing::Scratch;
 
 use super::*;
-use crate::store::mailbox::{Kept, delivered, in_doubt, keep, tidy};
+use crate::store::mailbox::{Kept, delivered, in_doubt, keep, tidy, waiting};
 use crate::testing::{START, TestDatabase, public};
 
 storage::on_both!(
@@ -12,6 +12,7 @@ storage::on_both!(
     a_sum_that_cannot_be_true_is_counted_anew,
     a_lost_sum_stops_nothing,
     a_damaged_length_stops_nothing,
+    a_lost_number_of_the_last_message_is_found_anew,
 );
 
 const CLIENT: u8 = 201;
@@ -45,6 +46,11 @@ fn from(sender: Sender, previous_hop: u8, recipient: u8, bytes: usize) -> NewMes
 
 fn of_client(recipient: u8) -> NewMessage {
     from(Sender::Client, CLIENT, recipient, 10)
+}
+
+/// The id of the nth message, if it came for the nth recipient.
+fn nth(number: u8) -> i64 {
+    place::id(public(number), number.into())
 }
 
 async fn put(db: &TestDatabase, new: NewMessage) -> Kept {
@@ -132,14 +138,14 @@ async fn room_comes_back(scratch: Scratch) {
     assert_eq!(put(&db, of_client(7)).await, REFUSED);
     // Delivered, and told twice.
     for _ in 0..2 {
-        let told = db.database.submit("test", |tx| Box::pin(async move { delivered(tx, &[1]).await }));
+        let told = db.database.submit("test", |tx| Box::pin(async move { delivered(tx, &[nth(1)]).await }));
         told.await.unwrap();
     }
     assert_eq!(put(&db, of_client(7)).await, Kept::New);
     assert_eq!(put(&db, of_client(8)).await, REFUSED, "one came back, not two");
     // Handed over in doubt, until it is given up.
     for tries in 1..=3 {
-        let told = db.database.submit("test", |tx| Box::pin(async move { in_doubt(tx, &[2]).await }));
+        let told = db.database.submit("test", |tx| Box::pin(async move { in_doubt(tx, &[nth(2)]).await }));
         told.await.unwrap();
         let kept = put(&db, of_client(8)).await;
         assert_eq!(kept, if tries < 3 { REFUSED } else { Kept::New });
@@ -186,7 +192,8 @@ async fn a_lost_sum_stops_nothing(scratch: Scratch) {
     }
     assert_eq!(run(&db, "DELETE FROM mailbox_sender").await, 1);
     assert_eq!(put(&db, of_client(7)).await, Kept::New, "the whole is bounded all the same");
-    let told = db.database.submit("test", |tx| Box::pin(async move { delivered(tx, &[1, 2, 3, 4]).await }));
+    let told =
+        db.database.submit("test", |tx| Box::pin(async move { delivered(tx, &[1, 2, 3, 4].map(nth)).await }));
     told.await.unwrap();
     assert_eq!(put(&db, of_client(8)).await, Kept::New);
     let dropped = db.database.submit("test", move |tx| Box::pin(tidy(tx, START + 1_000)));
@@ -199,13 +206,42 @@ async fn a_damaged_length_stops_nothing(scratch: Scratch) {
     for recipient in 1..=3 {
         assert_eq!(put(&db, of_client(recipient)).await, Kept::New);
     }
-    run(&db, "UPDATE mailbox_message SET message_bytes = 9223372036854775807 WHERE id = 1").await;
-    run(&db, "UPDATE mailbox_message SET message_bytes = -1 WHERE id = 2").await;
-    run(&db, "UPDATE mailbox_message SET message_bytes = 60000 WHERE id = 3").await;
+    run(&db, "UPDATE mailbox_message SET message_bytes = 9223372036854775807 WHERE id % 1099511627776 = 1")
+        .await;
+    run(&db, "UPDATE mailbox_message SET message_bytes = -1 WHERE id % 1099511627776 = 2").await;
+    run(&db, "UPDATE mailbox_message SET message_bytes = 60000 WHERE id % 1099511627776 = 3").await;
     for id in 1..=3 {
-        let told = db.database.submit("test", move |tx| Box::pin(async move { delivered(tx, &[id]).await }));
+        let told =
+            db.database.submit("test", move |tx| Box::pin(async move { delivered(tx, &[nth(id)]).await }));
         told.await.unwrap();
-        assert_eq!(put(&db, of_client(10 + id as u8)).await, Kept::New);
+        assert_eq!(put(&db, of_client(10 + id)).await, Kept::New);
     }
     assert_eq!(db.number("SELECT messages AS n FROM mailbox_sender").await, 3);
+}
+
+async fn a_lost_number_of_the_last_message_is_found_anew(scratch: Scratch) {
+    let db = TestDatabase::on(scratch).await;
+    let nth = |number: u8| from(Sender::PeerLsp, 100 + number, 1, number.into());
+    for number in 1..=3 {
+        assert_eq!(put(&db, nth(number)).await, Kept::New);
+    }
+    for (damage, number) in [
+        "UPDATE mailbox_total SET last_arrival = 0",
+        "UPDATE mailbox_total SET last_arrival = -9",
+        "UPDATE mailbox_total SET last_arrival = 9223372036854775807",
+        "UPDATE mailbox_total SET last_arrival = 1099511627775",
+        "DELETE FROM mailbox_total",
+    ]
+    .into_iter()
+    .zip(4..)
+    {
+        assert_eq!(run(&db, damage).await, 1);
+        assert_eq!(put(&db, nth(number)).await, Kept::New, "{damage}");
+        let found = db.database.read("test", |tx| Box::pin(waiting(tx, public(1), 0, 10))).await.unwrap();
+        let lengths: Vec<_> = found.messages.iter().map(|message| message.message.len() as u8).collect();
+        assert_eq!(lengths, (1..=number).collect::<Vec<_>>(), "in order of arrival after {damage}");
+        let last = db.number("SELECT last_arrival AS n FROM mailbox_total").await;
+        assert_eq!(found.messages.last().map(|message| message.id), Some(place::id(public(1), last)));
+    }
+    assert_eq!(db.number("SELECT messages AS n FROM mailbox_total").await, 8);
 }
