@@ -27,6 +27,10 @@ use arguments::{Arguments, Name};
 use report::Report;
 use shim::Shim;
 
+/// As in `lsp-server`, whose parts are measured in processes of this program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A folder in memory, where there is one.
 const MEMORY_FOLDER: &str = "/dev/shm";
 /// Of a log, when something went wrong.

@@ -1,30 +1,24 @@
 //! What the tests of several modules share: a real database, a clock that stands still, and a node as far as they need one.
 
+mod receiver;
+
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use axum::Router;
-use axum::body::Bytes;
-use axum::http::StatusCode;
-use axum::http::header::RETRY_AFTER;
-use axum::response::IntoResponse;
 use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
 use futures::future::{BoxFuture, FutureExt};
 use lightning::ln::channelmanager::InterceptId;
 use lightning::ln::types::ChannelId;
 use lightning::types::payment::PaymentHash;
 use node::{ChainTrouble, NodeError};
-use notifier::{Ambient, GatewayKind, PushTarget, UrlClient, UrlClientConfig, WebhookGateway};
+use notifier::{GatewayKind, PushTarget};
 use protocol::api::admin::HoldDetail;
 use protocol::hold::{Hold, HoldStateTag, HoldTerms, Part, PartState};
 use protocol::ids::PidHash;
 use protocol::units::{BlockHeight, Msat};
 use storage::Database;
 use storage::testing::Scratch;
-use tokio::net::TcpListener;
-use tokio::sync::Notify;
-use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
 use crate::http::public::PublicNode;
@@ -34,6 +28,8 @@ use crate::store::challenges::{Answered, Proof};
 use crate::store::devices::{self, DeviceId, DeviceLimits, NewDevice, RegisterError, Registered};
 use crate::tokens::TokenKeys;
 use crate::wake::WakeNode;
+
+pub(crate) use receiver::{Receiver, gateway};
 
 /// When the tests begin, in seconds since 1970.
 pub(crate) const START: u64 = 1_800_000_000;
@@ -73,6 +69,14 @@ impl TestDatabase {
             .submit("test_number", move |tx| {
                 Box::pin(async move { tx.fetch_one(sql, &[]).await?.get_i64("n") })
             })
+            .await
+            .unwrap()
+    }
+
+    /// Answers how many rows a statement changed.
+    pub(crate) async fn run(&self, sql: &'static str) -> u64 {
+        self.database
+            .submit("test_run", move |tx| Box::pin(async move { tx.execute(sql, &[]).await }))
             .await
             .unwrap()
     }
@@ -325,77 +329,4 @@ impl PublicNode for FakeNode {
             || NodeError::Refused { action: "asking http://bitcoind.internal", reason: "no".to_owned() };
         async move { answer.ok_or_else(error) }.boxed()
     }
-}
-
-/// A webhook's receiver: it remembers what it was sent, and answers as it is told.
-pub(crate) struct Receiver {
-    port: u16,
-    shared: Arc<Received>,
-    task: JoinHandle<()>,
-}
-
-struct Received {
-    bodies: Mutex<Vec<serde_json::Value>>,
-    changed: Notify,
-    answer: Mutex<(StatusCode, Option<&'static str>)>,
-}
-
-impl Receiver {
-    pub(crate) async fn start() -> Self {
-        let shared = Arc::new(Received {
-            bodies: Mutex::default(),
-            changed: Notify::new(),
-            answer: Mutex::new((StatusCode::OK, None)),
-        });
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let received = shared.clone();
-        let app = Router::new().fallback(move |body: Bytes| {
-            let received = received.clone();
-            async move {
-                received.bodies.lock().unwrap().push(serde_json::from_slice(&body).unwrap());
-                received.changed.notify_one();
-                let (status, retry_after) = *received.answer.lock().unwrap();
-                match retry_after {
-                    Some(seconds) => (status, [(RETRY_AFTER, seconds)]).into_response(),
-                    None => status.into_response(),
-                }
-            }
-        });
-        let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-        Self { port, shared, task }
-    }
-
-    pub(crate) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}/wake/secret", self.port)
-    }
-
-    pub(crate) fn answers(&self, status: StatusCode, retry_after: Option<&'static str>) {
-        *self.shared.answer.lock().unwrap() = (status, retry_after);
-    }
-
-    pub(crate) fn pushes(&self) -> Vec<serde_json::Value> {
-        self.shared.bodies.lock().unwrap().clone()
-    }
-
-    /// Waits until so many pushes have come.
-    pub(crate) async fn received(&self, pushes: usize) {
-        while self.pushes().len() < pushes {
-            self.shared.changed.notified().await;
-        }
-    }
-}
-
-impl Drop for Receiver {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-/// The webhook gateway, which may push to [`Receiver`]s.
-pub(crate) fn gateway(allow_private_addresses: bool) -> Arc<WebhookGateway> {
-    // The process has one; the first test installs it.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let config = UrlClientConfig { allow_private_addresses, ..UrlClientConfig::default() };
-    Arc::new(WebhookGateway::new(UrlClient::new(&config).unwrap(), Ambient::new(|| START, || [7; 32])))
 }

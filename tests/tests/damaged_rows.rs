@@ -148,8 +148,8 @@ fn damage_others(connection: &Connection) -> Result<Vec<(&'static str, u64)>, Fa
     for (place, damage) in wakes.iter().enumerate() {
         let id = 1_000 + place;
         let copy = format!(
-            "INSERT INTO wake (id, node_id, reason, wake_group, gen, state, opened_at, expires_at, due_at, step, attempts) \
-             SELECT {id}, node_id, reason, randomblob(32), gen, 'open', opened_at, expires_at, 0, step, attempts \
+            "INSERT INTO wake (id, node_id, reason, wake_group, under_way, state, opened_at, expires_at, due_at, step, attempts) \
+             SELECT {id}, node_id, reason, randomblob(32), under_way, 'open', opened_at, expires_at, 0, step, attempts \
              FROM wake ORDER BY id LIMIT 1"
         );
         assert_eq!(run(connection, &copy)?, 1);

@@ -69,11 +69,13 @@ impl Stage {
 #[tokio::test]
 async fn a_message_for_a_sleeping_phone_is_kept_with_its_wake_and_delivered_in_order() {
     let stage = Stage::new().await;
-    for text in ["one", "two", "three", "two"] {
+    for text in ["one", "two", "three"] {
         stage.intercept(LSP, PHONE, text);
     }
+    stage.db.run("UPDATE wake SET under_way = 1").await;
+    stage.intercept(LSP, PHONE, "two");
     assert_eq!((stage.kept().await, stage.open_wakes().await), (3, 1));
-    assert_eq!(stage.db.number("SELECT gen AS n FROM wake").await, 3, "a repeat hurries nothing");
+    assert_eq!(stage.db.number("SELECT under_way AS n FROM wake").await, 1, "a repeat hurries nothing");
     let listed = stage.mailbox.list(10).await.unwrap();
     assert_eq!((listed[0].recipient, listed[0].received_at), (public(PHONE), START));
 
@@ -205,13 +207,20 @@ async fn one_sender_cannot_fill_the_box() {
     let limits = MailboxLimits::default();
     let sender_max = protocol::mailbox::Usage { messages: 2, ..limits.sender_max };
     let stage = Stage::with_limits(MailboxLimits { sender_max, ..limits }).await;
-    for text in ["one", "two", "three"] {
+    for text in ["one", "two"] {
         stage.intercept(OTHER_PHONE, PHONE, text);
     }
+    stage.db.run("UPDATE wake SET under_way = 1").await;
+    stage.intercept(OTHER_PHONE, PHONE, "three");
     assert_eq!(stage.kept().await, 2);
-    assert_eq!(stage.db.number("SELECT gen AS n FROM wake").await, 2, "what is refused wakes nobody");
+    assert_eq!(stage.db.number("SELECT under_way AS n FROM wake").await, 1, "what is refused wakes nobody");
     stage.intercept(LSP, PHONE, "three");
     assert_eq!(stage.kept().await, 3);
+    assert_eq!(
+        stage.db.number("SELECT under_way AS n FROM wake").await,
+        2,
+        "and what is kept does, once more"
+    );
 }
 
 #[tokio::test]

@@ -36,6 +36,7 @@ pub const MIGRATIONS: MigrationSet = storage::migration_set!("server":
     "0017_challenge_rooms",
     "0018_mailbox_senders",
     "0019_mailbox_places",
+    "0020_wake_under_way",
 );
 
 /// A row that does not make sense. Fail closed: act on none of it.

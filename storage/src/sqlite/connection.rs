@@ -3,6 +3,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Error, OpenFlags, Rows, Statement, ToSql};
 
@@ -51,6 +52,8 @@ impl Connection {
         connection.busy_timeout(Duration::from_secs(BUSY_SECONDS_MAX))?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
         connection.pragma_update(None, "foreign_keys", true)?;
+        // Otherwise a statement with a bound on a range is prepared anew for each value of it.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         Ok(Self { connection, shapes: HashMap::new() })
     }
 

@@ -84,7 +84,6 @@ pub struct ClaimedWake {
     pub expires_at: u64,
     /// One for each device.
     pub pushes: Vec<PendingPush>,
-    pub(super) gen_seen: i64,
     pub(super) step: u32,
     pub(super) attempts: u32,
 }
@@ -110,7 +109,7 @@ impl PendingPush {
 
 /// Each with a row for each of its node's devices, or one without.
 const DUE: &str = "SELECT due.id AS id, due.wake_id AS wake_id, due.node_id AS node_id, due.reason AS reason, \
-     due.wake_group AS wake_group, due.gen AS gen, due.expires_at AS expires_at, due.step AS step, \
+     due.wake_group AS wake_group, due.expires_at AS expires_at, due.step AS step, \
      due.attempts AS attempts, device.device_id AS device_id, device.platform AS platform, \
      device.sealed_token AS sealed_token, device.token_index AS token_index, device.token_key AS token_key, \
      device.registered_at AS registered_at, device.paused_until AS paused_until, \
@@ -120,7 +119,7 @@ const DUE: &str = "SELECT due.id AS id, due.wake_id AS wake_id, due.node_id AS n
      AND sent.reason = due.reason AND sent.wake <> due.id AND sent.sent_at BETWEEN 0 AND $1) AS last_of_others, \
      (SELECT COUNT(*) FROM wake_attempt AS sent WHERE sent.device_id = device.device_id \
      AND sent.reason = due.reason AND sent.sent_at > $4 AND sent.sent_at <= $1) AS sent_in_hour \
-     FROM (SELECT id, wake_id, node_id, reason, wake_group, gen, expires_at, due_at, step, attempts FROM wake \
+     FROM (SELECT id, wake_id, node_id, reason, wake_group, expires_at, due_at, step, attempts FROM wake \
      WHERE state = 'open' AND lane = $2 AND due_at <= $1 ORDER BY due_at LIMIT $3) AS due \
      LEFT JOIN device ON device.node_id = due.node_id \
      ORDER BY due.due_at, due.id, device.registered_at, device.device_id";
@@ -220,7 +219,6 @@ async fn plan(
         group: row.get_array("wake_group")?,
         expires_at,
         pushes: Vec::new(),
-        gen_seen: row.get_i64("gen")?,
         step: next("step")?,
         attempts: next("attempts")?,
     };
@@ -318,7 +316,7 @@ impl Plan {
 }
 
 /// Due still: the claim itself says so, since whoever else reads the row meanwhile may have claimed it.
-pub(crate) const CLAIM: &str = "UPDATE wake SET wake_id = $2, step = $3, attempts = $4, due_at = $5, put_off = NULL, lane = '' \
+pub(crate) const CLAIM: &str = "UPDATE wake SET wake_id = $2, step = $3, attempts = $4, due_at = $5, under_way = 1, put_off = NULL, lane = '' \
      WHERE id = $1 AND state = 'open' AND due_at <= $6 AND attempts < $4";
 
 async fn push(

@@ -83,12 +83,11 @@ pub async fn finish(
     }
     let scheduled = next_attempt(wake.step, now_unix, wake.expires_at).unwrap_or(wake.expires_at);
     tx.execute(
-        "UPDATE wake SET lane = '', due_at = CASE WHEN gen > $3 AND $4 > $5 THEN $5 ELSE $4 END \
-         WHERE id = $1 AND state = 'open' AND attempts = $2 AND step = $6",
+        "UPDATE wake SET lane = '', due_at = CASE WHEN under_way = 2 AND $3 > $4 THEN $4 ELSE $3 END, under_way = 0 \
+         WHERE id = $1 AND state = 'open' AND attempts = $2 AND step = $5",
         &[
             wake.id.into(),
             wake.attempts.into(),
-            wake.gen_seen.into(),
             scheduled.try_into()?,
             (now_unix + REPEAT_SECONDS).try_into()?,
             wake.step.into(),

@@ -87,7 +87,7 @@ impl TryFrom<&Row> for WakeRow {
 }
 
 /// One page of the whole table.
-pub(super) const PAGE: &str = "SELECT id, wake_id, node_id, reason, wake_group, gen, state, opened_at, expires_at, due_at, step, \
+pub(super) const PAGE: &str = "SELECT id, wake_id, node_id, reason, wake_group, under_way, state, opened_at, expires_at, due_at, step, \
      attempts, put_off, lane FROM wake WHERE id > $1 ORDER BY id LIMIT $2";
 
 /// Whether every column can be read.
@@ -102,7 +102,7 @@ pub(super) fn whole(row: &Row) -> Result<(), StoreError> {
         lane => Some(lane.parse().map_err(|_| column("lane"))?),
     };
     row.get_array::<32>("wake_group")?;
-    row.get_i64("gen")?;
+    row.get_i64("under_way")?;
     row.get_u32("step")?.checked_add(1).ok_or_else(|| column("step"))?;
     row.get_u32("attempts")?.checked_add(1).ok_or_else(|| column("attempts"))?;
     Ok(())

@@ -14,14 +14,22 @@ const EXPIRY_SHARE: u64 = 64;
 macro_rules! open_or_repeat {
     ($row:literal) => {
         concat!(
-            "INSERT INTO wake (node_id, reason, wake_group, gen, state, opened_at, expires_at, due_at, step, attempts) ",
+            "INSERT INTO wake (node_id, reason, wake_group, under_way, state, opened_at, expires_at, due_at, step, attempts) ",
             $row,
             " ON CONFLICT (node_id, reason, wake_group) WHERE state = 'open' DO UPDATE SET \
-             gen = CASE WHEN wake.gen < 9223372036854775807 THEN wake.gen + 1 ELSE wake.gen END, \
+             under_way = CASE WHEN wake.under_way = 1 THEN 2 ELSE wake.under_way END, \
              expires_at = CASE WHEN wake.expires_at < $5 THEN $5 ELSE wake.expires_at END, \
              due_at = CASE WHEN wake.due_at > $6 THEN $6 ELSE wake.due_at END \
              WHERE wake.expires_at > $4"
         )
+    };
+}
+
+/// The open wake that comes soon.
+macro_rules! coming_soon {
+    () => {
+        " WHERE node_id = $1 AND reason = $2 AND wake_group = $3 AND state = 'open' \
+         AND expires_at > $4 AND expires_at >= $5 AND due_at <= $6"
     };
 }
 
@@ -44,30 +52,29 @@ pub async fn open(tx: &mut Tx, wake: &NewWake) -> Result<(), StorageError> {
     if comes_soon(tx, wake).await? {
         return Ok(());
     }
-    let sql = open_or_repeat!("VALUES ($1, $2, $3, 1, 'open', $4, $5, $4, 0, 0)");
+    let sql = open_or_repeat!("VALUES ($1, $2, $3, 0, 'open', $4, $5, $4, 0, 0)");
     insert(tx, wake, sql, &parameters(wake)?).await.map(drop)
 }
 
-/// The usual repeat: such a wake is open, comes soon, and lasts nearly as long. Then nothing but its row changes, and no index, of which
-/// each is a page of its own for each node.
+/// The usual repeat: such a wake is open, comes soon, and lasts nearly as long. Then nothing changes, which for each node would be a page
+/// of its own; but while pushes are under way it is written down that the phone may have come too early.
 async fn comes_soon(tx: &mut Tx, wake: &NewWake) -> Result<bool, StorageError> {
     let left_seconds = wake.expires_at_unix.saturating_sub(wake.now_unix);
-    let repeated = tx
-        .execute(
-            "UPDATE wake SET gen = CASE WHEN gen < 9223372036854775807 THEN gen + 1 ELSE gen END \
-             WHERE node_id = $1 AND reason = $2 AND wake_group = $3 AND state = 'open' \
-             AND expires_at > $4 AND expires_at >= $5 AND due_at <= $6",
-            &[
-                wake.node_id.serialize().into(),
-                wake.reason.as_str().into(),
-                wake.group.into(),
-                wake.now_unix.try_into()?,
-                (wake.expires_at_unix - left_seconds / EXPIRY_SHARE).try_into()?,
-                (wake.now_unix + REPEAT_SECONDS).try_into()?,
-            ],
-        )
-        .await?;
-    Ok(repeated > 0)
+    let comes_soon = [
+        wake.node_id.serialize().into(),
+        wake.reason.as_str().into(),
+        wake.group.into(),
+        wake.now_unix.try_into()?,
+        (wake.expires_at_unix - left_seconds / EXPIRY_SHARE).try_into()?,
+        (wake.now_unix + REPEAT_SECONDS).try_into()?,
+    ];
+    let found = tx.fetch_optional(concat!("SELECT under_way FROM wake", coming_soon!()), &comes_soon).await?;
+    let Some(found) = found else { return Ok(false) };
+    if found.get_i64("under_way")? != 1 {
+        return Ok(true);
+    }
+    let noted = tx.execute(concat!("UPDATE wake SET under_way = 2", coming_soon!()), &comes_soon).await?;
+    Ok(noted > 0)
 }
 
 /// As [`open`], for a reason that strangers can give: only while the node has fewer than `max` open wakes for it, unless this
@@ -82,7 +89,7 @@ pub async fn open_within(tx: &mut Tx, wake: &NewWake, max: u32) -> Result<bool, 
     let mut parameters = parameters(wake)?;
     parameters.push(max.into());
     let sql = open_or_repeat!(
-        "SELECT $1, $2, $3, 1, 'open', $4, $5, $4, 0, 0 WHERE (SELECT COUNT(*) FROM wake AS other \
+        "SELECT $1, $2, $3, 0, 'open', $4, $5, $4, 0, 0 WHERE (SELECT COUNT(*) FROM wake AS other \
          WHERE other.node_id = $1 AND other.reason = $2 AND other.state = 'open' AND other.wake_group <> $3 \
          AND other.expires_at > $4) < $7"
     );
@@ -95,8 +102,8 @@ pub async fn open_within(tx: &mut Tx, wake: &NewWake, max: u32) -> Result<bool, 
 /// # Errors
 /// When the database fails.
 pub async fn ensure_open(tx: &mut Tx, wake: &NewWake) -> Result<bool, StorageError> {
-    let sql = "INSERT INTO wake (node_id, reason, wake_group, gen, state, opened_at, expires_at, due_at, step, attempts) \
-         VALUES ($1, $2, $3, 1, 'open', $4, $5, $4, 0, 0) \
+    let sql = "INSERT INTO wake (node_id, reason, wake_group, under_way, state, opened_at, expires_at, due_at, step, attempts) \
+         VALUES ($1, $2, $3, 0, 'open', $4, $5, $4, 0, 0) \
          ON CONFLICT (node_id, reason, wake_group) WHERE state = 'open' DO NOTHING";
     insert(tx, wake, sql, &parameters(wake)?[..5]).await
 }

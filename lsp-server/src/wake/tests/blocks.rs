@@ -120,7 +120,7 @@ async fn many_wakes_of_one_block_are_spread(scratch: Scratch) {
                 group[..4].copy_from_slice(&serial.to_be_bytes());
                 // Several were tried in one second.
                 let due_at = now_unix + 300 + u64::from(serial / 300);
-                let sql = "INSERT INTO wake (node_id, reason, wake_group, gen, state, opened_at, expires_at, due_at, step, attempts) \
+                let sql = "INSERT INTO wake (node_id, reason, wake_group, under_way, state, opened_at, expires_at, due_at, step, attempts) \
                      VALUES ($1, 'payment_settled', $2, 1, 'open', $3, $4, $5, 6, 6)";
                 let row = [
                     public(PHONE).serialize().into(),

@@ -60,10 +60,6 @@ async fn put(db: &TestDatabase, new: NewMessage) -> Kept {
         .unwrap()
 }
 
-async fn run(db: &TestDatabase, sql: &'static str) -> u64 {
-    db.database.submit("test", move |tx| Box::pin(async move { tx.execute(sql, &[]).await })).await.unwrap()
-}
-
 /// Every sum is of the rows that there are.
 async fn sums_are_right(db: &TestDatabase) {
     let wrong = "SELECT (SELECT COUNT(*) FROM mailbox_sender WHERE messages <> (SELECT COUNT(*) FROM mailbox_message \
@@ -175,12 +171,12 @@ async fn a_sum_that_cannot_be_true_is_counted_anew(scratch: Scratch) {
         "UPDATE mailbox_sender SET messages = 9223372036854775807, bytes = 9223372036854775807",
         "UPDATE mailbox_sender SET messages = 41",
     ] {
-        assert_eq!(run(&db, damage).await, 1);
+        assert_eq!(db.run(damage).await, 1);
         assert_eq!(put(&db, of_client(7)).await, REFUSED, "{damage}");
         sums_are_right(&db).await;
     }
     // The whole's is wrong too: both are mended, and not looked for again.
-    run(&db, "UPDATE mailbox_total SET messages = 1, bytes = 1").await;
+    db.run("UPDATE mailbox_total SET messages = 1, bytes = 1").await;
     assert_eq!(put(&db, of_client(7)).await, REFUSED);
     assert_eq!(db.number("SELECT messages * 1000 + bytes AS n FROM mailbox_total").await, 6_060);
 }
@@ -190,7 +186,7 @@ async fn a_lost_sum_stops_nothing(scratch: Scratch) {
     for recipient in 1..=6 {
         assert_eq!(put(&db, of_client(recipient)).await, Kept::New);
     }
-    assert_eq!(run(&db, "DELETE FROM mailbox_sender").await, 1);
+    assert_eq!(db.run("DELETE FROM mailbox_sender").await, 1);
     assert_eq!(put(&db, of_client(7)).await, Kept::New, "the whole is bounded all the same");
     let told =
         db.database.submit("test", |tx| Box::pin(async move { delivered(tx, &[1, 2, 3, 4].map(nth)).await }));
@@ -206,10 +202,10 @@ async fn a_damaged_length_stops_nothing(scratch: Scratch) {
     for recipient in 1..=3 {
         assert_eq!(put(&db, of_client(recipient)).await, Kept::New);
     }
-    run(&db, "UPDATE mailbox_message SET message_bytes = 9223372036854775807 WHERE id % 1099511627776 = 1")
+    db.run("UPDATE mailbox_message SET message_bytes = 9223372036854775807 WHERE id % 1099511627776 = 1")
         .await;
-    run(&db, "UPDATE mailbox_message SET message_bytes = -1 WHERE id % 1099511627776 = 2").await;
-    run(&db, "UPDATE mailbox_message SET message_bytes = 60000 WHERE id % 1099511627776 = 3").await;
+    db.run("UPDATE mailbox_message SET message_bytes = -1 WHERE id % 1099511627776 = 2").await;
+    db.run("UPDATE mailbox_message SET message_bytes = 60000 WHERE id % 1099511627776 = 3").await;
     for id in 1..=3 {
         let told =
             db.database.submit("test", move |tx| Box::pin(async move { delivered(tx, &[nth(id)]).await }));
@@ -235,7 +231,7 @@ async fn a_lost_number_of_the_last_message_is_found_anew(scratch: Scratch) {
     .into_iter()
     .zip(4..)
     {
-        assert_eq!(run(&db, damage).await, 1);
+        assert_eq!(db.run(damage).await, 1);
         assert_eq!(put(&db, nth(number)).await, Kept::New, "{damage}");
         let found = db.database.read("test", |tx| Box::pin(waiting(tx, public(1), 0, 10))).await.unwrap();
         let lengths: Vec<_> = found.messages.iter().map(|message| message.message.len() as u8).collect();
