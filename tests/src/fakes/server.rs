@@ -22,6 +22,10 @@ use super::authority::Authority;
 use super::lock;
 use crate::failure::Failure;
 
+/// Room for all the bodies that a client may have under way: one without it sends them in pieces, and h2 ends a connection that has
+/// many small pieces open at once.
+const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+
 /// A request as it came.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -187,7 +191,9 @@ impl Connection {
     async fn serve(self, stream: TcpStream) {
         let _ = stream.set_nodelay(true);
         let Ok(stream) = self.acceptor.accept(stream).await else { return };
-        let Ok(mut http) = h2::server::handshake(stream).await else { return };
+        let mut settings = h2::server::Builder::new();
+        settings.initial_connection_window_size(CONNECTION_WINDOW_BYTES);
+        let Ok(mut http) = settings.handshake(stream).await else { return };
         self.connections.fetch_add(1, Ordering::Relaxed);
         let (ends, mut end) = mpsc::unbounded_channel();
         // All in this one task: what several streams have to say goes out together.
