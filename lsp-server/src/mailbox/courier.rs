@@ -310,7 +310,7 @@ impl Mailbox {
         self.database.submit("mailbox_asked", |_| Box::pin(async { Ok::<_, StorageError>(()) })).await?;
         while self.node.is_connected(peer) && retries < RETRIES_MAX {
             let connections = self.round.connections(peer);
-            // Not in the writer, for which everybody waits: the messages may be anywhere on the disk.
+            // Not in the writer, for which everybody waits: it may have to wait for the disk.
             let page = self.database.read("mailbox_waiting", move |tx| {
                 Box::pin(mailbox::waiting(tx, peer, after, HANDED_OVER_MAX))
             });

@@ -123,7 +123,7 @@ pub async fn keep(tx: &mut Tx, new: &NewMessage, limits: &MailboxLimits) -> Resu
     let previous_hop = new.previous_hop.map(|peer| peer.serialize());
     let expires_at = Value::try_from(new.expires_at)?;
     let counts_for = sums::counts_for(new);
-    let Found { waits_already, usage } =
+    let Found { waits_already, last_id, usage } =
         look(tx, recipient, previous_hop, message_hash, counts_for.clone()).await?;
     if waits_already {
         tx.execute(
@@ -149,7 +149,9 @@ pub async fn keep(tx: &mut Tx, new: &NewMessage, limits: &MailboxLimits) -> Resu
         expires_at,
         counts_for.into(),
     ];
-    if !insert(tx, place::id(new.recipient, arrival), &mut row).await? {
+    if place::is_behind(new.recipient, arrival, last_id)
+        || !insert(tx, place::id(new.recipient, arrival), &mut row).await?
+    {
         let arrival = place::renumber(tx).await?;
         if !insert(tx, place::id(new.recipient, arrival), &mut row).await? {
             return Err(StorageError::ValueRange);
@@ -176,6 +178,8 @@ async fn insert(tx: &mut Tx, id: i64, row: &mut [Value; 9]) -> Result<bool, Stor
 struct Found {
     /// The same packet.
     waits_already: bool,
+    /// The recipient's latest message.
+    last_id: Option<i64>,
     usage: MailboxUsage,
 }
 
@@ -190,7 +194,7 @@ async fn look(
     let row = tx
         .fetch_one(
             concat!(
-                "SELECT COUNT(*) AS messages, ",
+                "SELECT COUNT(*) AS messages, MAX(id) AS last_id, ",
                 summed_bytes!(""),
                 " AS bytes, COUNT(CASE WHEN ",
                 of_sender!(),
@@ -217,6 +221,7 @@ async fn look(
     let (sender_total, total) = sums::of_sender(tx, &row, counts_for, total).await?;
     Ok(Found {
         waits_already: row.get_u64("same")? > 0,
+        last_id: row.opt_i64("last_id")?,
         usage: MailboxUsage {
             recipient: of("messages", "bytes")?,
             sender: of("sender_messages", "sender_bytes")?,

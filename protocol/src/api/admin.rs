@@ -201,7 +201,7 @@ pub struct DeviceView {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct MailboxView {
-    /// The server's name for it; later ones are larger.
+    /// The number of its arrival, among all that came.
     pub message_id: i64,
     /// Whom it waits for.
     #[serde(with = "own")]

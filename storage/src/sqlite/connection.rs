@@ -52,7 +52,7 @@ impl Connection {
         connection.busy_timeout(Duration::from_secs(BUSY_SECONDS_MAX))?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
         connection.pragma_update(None, "foreign_keys", true)?;
-        // Otherwise a statement with a bound on a range is prepared anew for each value of it.
+        // Otherwise a statement with a parameter as its LIMIT is prepared anew whenever one is bound. The planner knows no LIMIT now.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         Ok(Self { connection, shapes: HashMap::new() })
     }

@@ -349,7 +349,6 @@ async fn a_counter_at_its_end_stops_nothing(scratch: Scratch) {
     let counted = db.database.submit("test", move |tx| {
         Box::pin(async move {
             for sql in [
-                "UPDATE wake SET under_way = 9223372036854775807 WHERE id = 1",
                 "UPDATE device SET registrations = 9223372036854775807",
                 "UPDATE mailbox_message SET deliveries = 9223372036854775807 WHERE id % 1099511627776 = 1",
                 "UPDATE pending_message SET attempts = 9223372036854775807 WHERE hold_id = 1",

@@ -77,8 +77,8 @@ fn usage(row: &Row) -> Result<Usage, StorageError> {
     Ok(Usage { messages: row.get_u64("messages")?, bytes: row.get_u64("bytes")? })
 }
 
-/// One message more: answers the number of its arrival. No trigger does it: a statement with one keeps a journal of its own in SQLite, which many messages in one
-/// transaction make long.
+/// One message more: answers the number of its arrival. No trigger does it: a statement with one keeps a journal of its own in SQLite,
+/// which many messages in one transaction make long.
 pub(super) async fn add(
     tx: &mut Tx,
     counts_for: Option<Vec<u8>>,

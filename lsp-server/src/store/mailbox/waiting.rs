@@ -12,7 +12,7 @@ const SET_ASIDE: i64 = -1;
 /// A message that waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WaitingMessage {
-    /// The row; later ones are larger.
+    /// The row; a recipient's later ones are larger.
     pub id: i64,
     /// The encoded `onion_message`.
     pub message: Vec<u8>,

@@ -70,7 +70,8 @@ async fn comes_soon(tx: &mut Tx, wake: &NewWake) -> Result<bool, StorageError> {
     ];
     let found = tx.fetch_optional(concat!("SELECT under_way FROM wake", coming_soon!()), &comes_soon).await?;
     let Some(found) = found else { return Ok(false) };
-    if found.get_i64("under_way")? != 1 {
+    // What cannot be read is written anew.
+    if found.get_i64("under_way").is_ok_and(|under_way| under_way != 1) {
         return Ok(true);
     }
     let noted = tx.execute(concat!("UPDATE wake SET under_way = 2", coming_soon!()), &comes_soon).await?;
